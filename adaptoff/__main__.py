@@ -1,0 +1,5 @@
+"""``python -m adaptoff``."""
+
+from adaptoff.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""Levers -> rows: every (cut, OPP) that a cluster could use next round.
+
+The table is padded to the same number of rows for all clusters. Beyond ``R_MAX`` rows only the
+Pareto front in (round seconds, joules, uplink bytes) is kept, with the native and the current row.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptoff import cost
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
+
+R_MAX = 64
+
+
+@dataclass(frozen=True)
+class Table:
+    """Candidate rows, (F, G, R), and which of them are possible."""
+
+    rows: Rows
+    valid: Bools
+
+    def take(self, index: Ints) -> Rows:
+        """The rows at ``index`` (F, G)."""
+        at = index[..., None]
+        return Rows(
+            np.take_along_axis(self.rows.cut, at, 2)[..., 0],
+            np.take_along_axis(self.rows.opp, at, 2)[..., 0],
+        )
+
+
+def build(fleet: Fleet, state: FleetState) -> Table:
+    """All possible rows; a padded cluster has one, its native."""
+    table = _grid(fleet)
+    if table.valid.shape[2] <= R_MAX:
+        return table
+    return _bounded(fleet, state, table)
+
+
+def _grid(fleet: Fleet) -> Table:
+    (n_fleets, n_clusters), n_opps = fleet.shape, fleet.relative_speed.shape[2]
+    n_cuts = fleet.device_work_s.shape[1]
+    shape = (n_fleets, n_clusters, n_cuts * n_opps)
+    cut = np.broadcast_to(np.repeat(np.arange(n_cuts), n_opps), shape)
+    opp = np.broadcast_to(np.tile(np.arange(n_opps), n_cuts), shape)
+    return Table(Rows(cut, opp), _possible(fleet, Rows(cut, opp)))
+
+
+def _possible(fleet: Fleet, rows: Rows) -> Bools:
+    """A row must exist, respect ``min_cut`` and fit the memory; native is always possible."""
+    last = fleet.n_cuts[:, None, None] - 1
+    exists = (rows.cut <= last) & (rows.opp < fleet.n_opps[..., None])
+    memory = cost.pick_cut(fleet.memory_bytes, rows.cut)
+    allowed = (rows.cut >= fleet.min_cut[:, None, None]) & (
+        memory <= fleet.memory_limit_bytes[..., None]
+    )
+    native = (rows.cut == last) & (rows.opp == fleet.n_opps[..., None] - 1)
+    return (exists & allowed & fleet.active[..., None]) | native
+
+
+def _bounded(fleet: Fleet, state: FleetState, table: Table) -> Table:
+    """The R_MAX most useful rows of each cluster, in the grid's order."""
+    columns = cost.alternatives(fleet, state, table.rows, cost.joint(fleet, state, state.rows))
+    up_bytes = cost.pick_cut(fleet.up_bytes, table.rows.cut)
+    goals = np.stack([columns.total_s, columns.active_j, up_bytes], -1)
+    rank = np.where(_front(goals, table.valid), 1.0, 2.0) - 1 / (1 + columns.total_s)
+    for rows in (fleet.native(), state.rows):
+        rank[_same(table.rows, rows)] = 0.0
+    keep = np.sort(np.argsort(np.where(table.valid, rank, 9.0), 2, kind="stable")[..., :R_MAX], 2)
+    rows = Rows(*(np.take_along_axis(v, keep, 2) for v in (table.rows.cut, table.rows.opp)))
+    return Table(rows, np.take_along_axis(table.valid, keep, 2))
+
+
+def _same(table: Rows, rows: Rows) -> Bools:
+    return (table.cut == rows.cut[..., None]) & (table.opp == rows.opp[..., None])
+
+
+def _front(goals: Floats, valid: Bools) -> Bools:
+    """Which rows (F, G, R) no other valid row beats in all goals (F, G, R, 3)."""
+    front = np.zeros_like(valid)
+    for at in np.ndindex(valid.shape[:2]):
+        mine = np.where(valid[at][:, None], goals[at], np.inf)
+        no_worse = (mine[None] <= mine[:, None]).all(-1)
+        better = (mine[None] < mine[:, None]).any(-1)
+        front[at] = valid[at] & ~np.any(no_worse & better, axis=1)
+    return front

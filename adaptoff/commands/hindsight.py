@@ -1,0 +1,73 @@
+"""The best constant rows in hindsight: what one can reach without any controller.
+
+``constant`` is one row for everybody, ``constant_each`` a row of its own for every device, which is
+the stronger of the two. Both have the lowest mean round time under the rates that the scenario will
+really show; the latter is found by coordinate descent from several starts. Rows travel by cluster:
+a device that shares its cluster with a slower one takes that one's row.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from adaptoff import cost, schedule
+from adaptoff import fleet as fleets
+from adaptoff.fleet import Fleet, Rows
+from adaptoff.profile import Profile
+from adaptoff.scenario import Scenario
+from adaptoff.testbed.live import LiveFleet
+
+
+def keep(rows: Rows) -> Callable[[LiveFleet], object]:
+    """A step that applies each cluster's constant row: that of its slowest member."""
+
+    def step(live: LiveFleet) -> object:
+        members = [t.device for t in live.report.figures.telemetry]
+        return live.apply(Rows(rows.cut[:, members], rows.opp[:, members]))
+
+    return step
+
+
+def constant_rows(scenario: Scenario, profile: Profile, *, each: bool) -> Rows:
+    """Rows (1, n_devices); fastest OPP, since only time counts here."""
+    boards = [scenario.boards[group.board] for group in scenario.each_device()]
+    fleet = fleets.build(profile, scenario, boards, [1] * len(boards))
+    cuts = range(scenario.workload.min_cut, profile.native + 1)
+    options = [np.full(fleet.shape, cut) for cut in cuts]
+    if each:
+        options = [_descend(fleet, scenario, start, cuts) for start in options]
+    best = min(options, key=lambda cut: _mean_round_s(fleet, scenario, cut))
+    return Rows(best, fleet.native().opp)
+
+
+def _descend(fleet: Fleet, scenario: Scenario, cut: fleets.Ints, cuts: range) -> fleets.Ints:
+    for _ in range(3):
+        for device in range(fleet.shape[1]):
+            mine = np.arange(fleet.shape[1]) == device
+            options = [np.where(mine, option, cut) for option in cuts]
+            cut = min(options, key=lambda option: _total_s(fleet, scenario, option))
+    return cut
+
+
+def _mean_round_s(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> float:
+    return float(np.mean(cost.round_s(*_rounds(fleet, scenario, cut))))
+
+
+def _total_s(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> float:
+    """Mean round, with a little of every device's own time so that ties move."""
+    many, columns = _rounds(fleet, scenario, cut)
+    return float(np.mean(cost.round_s(many, columns) + 0.01 * columns.total_s.mean(1)))
+
+
+def _rounds(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> tuple[Fleet, cost.Columns]:
+    """All measured rounds at once, along F."""
+    schedules, count = schedule.of_devices(scenario), scenario.workload.rounds
+    each = [schedule.nominal(scenario, schedules, r) for r in range(1, count + 1)]
+    at = fleets.Conditions(
+        **{
+            name: np.concatenate([getattr(one, name) for one in each])
+            for name in fleets.Conditions.__dataclass_fields__
+        }
+    )
+    many = fleets.repeat(fleet, count)
+    return many, cost.joint(many, at, Rows(np.repeat(cut, count, 0), many.native().opp))

@@ -1,0 +1,137 @@
+"""Scenario files -> scenarios: TOML, overrides, and the checks that span fields."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adaptoff import profile as profiles
+from adaptoff import scenario as scenarios
+from adaptoff.errors import ScenarioError
+from adaptoff.profile import Profile
+from adaptoff.scenario import Scenario
+
+
+def load(source: str, overrides: tuple[str, ...] = ()) -> Scenario:
+    """A scenario from a file, or one that ships with the package by its name.
+
+    ``overrides`` are ``key.path=value`` with TOML values. Raises ScenarioError naming source, key
+    and what is allowed.
+    """
+    tree = _parse(_read(source), source)
+    for override in overrides:
+        _override(tree, override)
+    return check(_convert(tree, source), source)
+
+
+def profile_of(scenario: Scenario) -> Profile:
+    """The measured profile that ships for the scenario's model."""
+    name = f"{scenario.workload.model}.json"
+    return profiles.decode((resources.files("adaptoff.data") / name).read_bytes, name)
+
+
+def shipped() -> list[str]:
+    """Names of the scenarios that ship with the package."""
+    files = resources.files("adaptoff.data").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def _read(source: str) -> str:
+    shipping = resources.files("adaptoff.data") / f"{source}.toml"
+    path = shipping if source in shipped() else Path(source)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no possible file name
+        names = ", ".join(shipped())
+        raise ScenarioError(
+            f"{source}: neither a readable file nor one of {names}: {error}"
+        ) from None
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ScenarioError(f"{source}: not TOML: {error}") from None
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, found, value = override.partition("=")
+    *path, last = key.strip().split(".")
+    if not found or not last:
+        raise ScenarioError(f"--set {override}: must be key.path=value, as workload.min_cut=0")
+    for step in path:
+        tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            raise ScenarioError(f"--set {override}: {step} is no table with keys")
+    tree[last] = _value(value.strip())
+
+
+def _value(text: str) -> Any:  # noqa: ANN401
+    """A TOML value; what is none is a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+
+
+def _convert(tree: dict[str, Any], source: str) -> Scenario:
+    try:
+        return msgspec.convert(tree, Scenario)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{source}: {error}{_allowed(str(error))}") from None
+
+
+def _allowed(message: str) -> str:
+    """Names the keys of the table in which an unknown one stood."""
+    if "unknown field" not in message:
+        return ""
+    path = message.rpartition("`$")[2].rstrip("`").replace("...", "").split(".")
+    kind: type = Scenario
+    for step in filter(None, (part.partition("[")[0] for part in path)):
+        kind = _TABLES.get(step, kind)
+    return f"; allowed: {', '.join(f.encode_name for f in msgspec.structs.fields(kind))}"
+
+
+_TABLES: dict[str, type] = {
+    "workload": scenarios.Workload,
+    "objective": scenarios.Objective,
+    "server": scenarios.Server,
+    "boards": scenarios.Board,
+    "opps": scenarios.Opp,
+    "links": scenarios.Link,
+    "steps": scenarios.Step,
+    "devices": scenarios.Devices,
+}
+
+
+def check(scenario: Scenario, source: str) -> Scenario:
+    """The scenario itself, if names, orders and totals fit each other."""
+    for i, group in enumerate(scenario.devices):
+        for kind, names in (("board", scenario.boards), ("link", scenario.links)):
+            if (name := getattr(group, kind)) not in names:
+                allowed = ", ".join(sorted(names))
+                raise ScenarioError(f"{source}: devices[{i}].{kind} = {name}: allowed: {allowed}")
+    for name, link in scenario.links.items():
+        _check_link(f"{source}: links.{name}", link)
+    for name, board in scenario.boards.items():
+        _check_board(f"{source}: boards.{name}", board)
+    if len(scenario.each_device()) > scenarios.MAX_DEVICES:
+        raise ScenarioError(f"{source}: devices: at most {scenarios.MAX_DEVICES} in all")
+    return scenario
+
+
+def _check_link(where: str, link: scenarios.Link) -> None:
+    if bool(link.steps) == (link.trace is not None):
+        raise ScenarioError(f"{where}: needs either steps or a trace")
+    rounds = [step.round for step in link.steps]
+    if rounds and (rounds[0] != 0 or rounds != sorted(set(rounds))):
+        raise ScenarioError(f"{where}.steps: rounds must start at 0 and ascend")
+
+
+def _check_board(where: str, board: scenarios.Board) -> None:
+    speeds = [opp.relative_speed for opp in board.opps]
+    if speeds != sorted(speeds) or speeds[-1] != 1.0:
+        raise ScenarioError(f"{where}.opps: relative_speed must ascend and end with 1.0")

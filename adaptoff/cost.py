@@ -1,0 +1,156 @@
+"""The cost model: rows -> seconds, joules, degrees.
+
+Pure functions of arrays that broadcast over leading axes; no state. Rows are either the joint
+choice of a fleet, (F, G), or the alternatives of each cluster, (F, G, R), in which case all other
+clusters keep the rows that they have.
+
+    device_s   = B * work(cut) / (speed * g(opp))
+    uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2)     downlink_s likewise
+    sync_s     = weights(cut) * 8 * (1 / up_bps + 1 / down_bps), once a round
+    server_s   = B * work_server(cut) / server_speed * sharing
+    round_s    = max over devices
+    energy_j   = dynamic_w(opp) * device_s + radio_w * link_s + idle_w * round_s
+    dT/dt      = (ambient + R * P - T) / tau
+
+Sharing is processor sharing by mean occupancy: a device is at the server for the share
+``server_s / total_s`` of its round, and whoever arrives shares with those that are there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Rows
+
+SHARING_STEPS = 4
+MAX_OCCUPANCY = 0.98
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Predicted consequences of one round, shaped as the rows; one device of each cluster."""
+
+    device_s: Floats
+    uplink_s: Floats
+    server_s: Floats
+    downlink_s: Floats
+    sync_s: Floats
+    active_j: Floats
+    """joules without the idle part, which depends on the round"""
+
+    @property
+    def link_s(self) -> Floats:
+        """All seconds on the link."""
+        return self.uplink_s + self.downlink_s + self.sync_s
+
+    @property
+    def total_s(self) -> Floats:
+        """Seconds of a device's round, waiting for others excluded."""
+        return self.device_s + self.server_s + self.link_s
+
+
+def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
+    """Columns (F, G) when every cluster takes its row, the server shared by all."""
+    alone = solo(fleet, at, rows)
+    present = np.where(fleet.active, fleet.count, 0.0)
+    stretch = np.ones(fleet.shape)
+    for _ in range(SHARING_STEPS):
+        stretch = _stretch(alone, stretch, present)
+    return _shared(alone, stretch)
+
+
+def alternatives(fleet: Fleet, at: Conditions, rows: Rows, current: Columns) -> Columns:
+    """Columns (F, G, R) of each cluster's rows while the others keep their ``current``."""
+    alone = solo(fleet, at, rows)
+    present = np.where(fleet.active, fleet.count, 0.0)
+    busy = present * occupancy(current)
+    others = (busy.sum(1, keepdims=True) - busy)[..., None]
+    siblings = np.maximum(fleet.count - 1, 0)[..., None]
+    stretch = np.ones_like(alone.server_s)
+    for _ in range(SHARING_STEPS):
+        stretch = 1 + others + siblings * occupancy(_shared(alone, stretch))
+    return _shared(alone, stretch)
+
+
+def occupancy(columns: Columns) -> Floats:
+    """Share of a device's round that it is at the server."""
+    return np.minimum(columns.server_s / np.maximum(columns.total_s, 1e-12), MAX_OCCUPANCY)
+
+
+def _stretch(alone: Columns, stretch: Floats, present: Floats) -> Floats:
+    share = occupancy(_shared(alone, stretch))
+    busy = present * share
+    return 1 + np.maximum(busy.sum(1, keepdims=True) - share, 0.0)
+
+
+def _shared(alone: Columns, stretch: Floats) -> Columns:
+    return Columns(
+        alone.device_s, alone.uplink_s, alone.server_s * stretch,
+        alone.downlink_s, alone.sync_s, alone.active_j,
+    )  # fmt: skip
+
+
+def solo(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
+    """Columns as if the server were its own; rows (F, G) or (F, G, R)."""
+
+    def each(values: Floats) -> Floats:
+        return values[..., None] if rows.cut.ndim == 3 else values
+
+    def of_cut(table: Floats) -> Floats:
+        return pick_cut(table, rows.cut)
+
+    batches, up, down = each(fleet.batches), each(at.up_bps), each(at.down_bps)
+    half_rtt = each(at.rtt_s) / 2 * (of_cut(fleet.server_work_s) > 0)
+    server_speed = at.server_speed.reshape(-1, *[1] * (rows.cut.ndim - 1))
+    relative_speed = pick_opp(fleet.relative_speed, rows.opp)
+    device_s = batches * of_cut(fleet.device_work_s) / (each(at.speed) * relative_speed)
+    uplink_s = batches * (of_cut(fleet.up_bytes) * 8 / up + half_rtt)
+    downlink_s = batches * (of_cut(fleet.down_bytes) * 8 / down + half_rtt)
+    sync_s = of_cut(fleet.sync_bytes) * 8 * (1 / up + 1 / down)
+    link_j = each(fleet.radio_w) * (uplink_s + downlink_s + sync_s)
+    return Columns(
+        device_s=device_s,
+        uplink_s=uplink_s,
+        server_s=batches * of_cut(fleet.server_work_s) / server_speed,
+        downlink_s=downlink_s,
+        sync_s=sync_s,
+        active_j=pick_opp(fleet.dynamic_w, rows.opp) * device_s + link_j,
+    )
+
+
+def pick_cut(table: Floats, cut: Ints) -> Floats:
+    """Values (F, C) at cuts (F, ...)."""
+    return np.take_along_axis(table, cut.reshape(len(cut), -1), 1).reshape(cut.shape)
+
+
+def pick_opp(table: Floats, opp: Ints) -> Floats:
+    """Values (F, G, K) at operating points (F, G) or (F, G, R)."""
+    if opp.ndim == 3:
+        return np.take_along_axis(table, opp, 2)
+    return np.take_along_axis(table, opp[..., None], 2)[..., 0]
+
+
+def round_s(fleet: Fleet, columns: Columns) -> Floats:
+    """Seconds (F,) of a synchronous round: the slowest active cluster."""
+    return np.where(fleet.active, columns.total_s, 0.0).max(1)
+
+
+def energy_j(fleet: Fleet, columns: Columns, seconds: Floats) -> Floats:
+    """Joules (F, G) of all members over a round of ``seconds`` (F,): waiting burns idle power."""
+    each = columns.active_j + fleet.idle_w * seconds[:, None]
+    return np.where(fleet.active, each * fleet.count, 0.0)
+
+
+def heat(fleet: Fleet, temp_c: Floats, device_j: Floats, seconds: Floats) -> Floats:
+    """Degrees after ``seconds`` of a device that used ``device_j``; first-order RC.
+
+    Shapes (F, G) or (F, G, R), alike in all three.
+    """
+
+    def each(values: Floats) -> Floats:
+        return values[..., None] if device_j.ndim == 3 else values
+
+    settled = each(fleet.ambient_c) + each(fleet.heat_c_per_w) * device_j / np.maximum(
+        seconds, 1e-9
+    )
+    return settled + (temp_c - settled) * np.exp(-seconds / each(fleet.heat_tau_s))

@@ -1,0 +1,99 @@
+"""Telemetry -> estimates. What was not measured keeps its last estimate, and its age grows."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from adaptoff import cost
+from adaptoff.fleet import Fleet, FleetState, Floats, Outcome
+
+SPEED_GAIN = 0.6
+LINK_GAIN = 0.8
+VOLATILITY_GAIN = 0.3
+UNKNOWN_BPS = 10e6
+"""assumed of a link that was never measured"""
+MAX_AGE = 1000.0
+LOWEST, HIGHEST = 1e-6, 1e12
+"""of any speed or rate: whatever a device claims, estimates stay numbers that can be sent"""
+TINY = 1e-9
+
+
+def initial(fleet: Fleet, warm_up: Outcome) -> FleetState:
+    """State after the native warm-up round; fixes the native reference of the episode."""
+    shape = fleet.shape
+    blank = FleetState(
+        speed=np.ones(shape),
+        up_bps=np.full(shape, UNKNOWN_BPS),
+        down_bps=np.full(shape, UNKNOWN_BPS),
+        rtt_s=np.zeros(shape),
+        temp_c=fleet.ambient_c,
+        server_speed=np.ones(shape[0]),
+        speed_age=np.full(shape, MAX_AGE),
+        up_age=np.full(shape, MAX_AGE),
+        down_age=np.full(shape, MAX_AGE),
+        volatility=np.zeros(shape),
+        cut=fleet.native().cut,
+        opp=fleet.native().opp,
+        native_s=np.ones(shape[0]),
+        native_j=np.ones(shape[0]),
+    )
+    return with_reference(fleet, update(fleet, blank, warm_up))
+
+
+def with_reference(fleet: Fleet, state: FleetState) -> FleetState:
+    """The state with the modelled native round at its conditions as reference.
+
+    A fleet without power figures has no joules to compare: a tiny reference keeps ratios finite.
+    """
+    columns = cost.joint(fleet, state, fleet.native())
+    seconds = cost.round_s(fleet, columns)
+    joules = cost.energy_j(fleet, columns, seconds).sum(1)
+    return replace(state, native_s=np.maximum(seconds, TINY), native_j=np.maximum(joules, TINY))
+
+
+def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
+    """The state after a round."""
+    speed, speed_age = _blend(prior.speed, prior.speed_age, _speed(fleet, seen), SPEED_GAIN)
+    up_bps, up_age = _blend(prior.up_bps, prior.up_age, seen.up_bps, LINK_GAIN)
+    down_bps, down_age = _blend(prior.down_bps, prior.down_age, seen.down_bps, LINK_GAIN)
+    return replace(
+        prior,
+        speed=speed,
+        speed_age=speed_age,
+        up_bps=up_bps,
+        up_age=up_age,
+        down_bps=down_bps,
+        down_age=down_age,
+        rtt_s=np.where(np.isfinite(seen.rtt_s), seen.rtt_s, prior.rtt_s),
+        temp_c=seen.temp_c,
+        volatility=_volatility(prior, seen),
+        server_speed=seen.server_speed,
+        cut=seen.cut,
+        opp=seen.opp,
+    )
+
+
+def _speed(fleet: Fleet, seen: Outcome) -> Floats:
+    """Reference cores at the fastest OPP, (F, G); NaN where nothing was computed."""
+    work_s = fleet.batches * cost.pick_cut(fleet.device_work_s, seen.cut)
+    asked = seen.device_s * cost.pick_opp(fleet.relative_speed, seen.opp)
+    known = (work_s > 0) & (asked > 0)
+    return np.where(known, work_s / np.where(known, asked, 1.0), np.nan)
+
+
+def _blend(old: Floats, age: Floats, new: Floats, gain: float) -> tuple[Floats, Floats]:
+    """EWMA of logarithms where ``new`` is a number; the first measurement counts whole."""
+    known = np.isfinite(new) & (new > 0)
+    weight = np.where(age >= MAX_AGE, 1.0, gain)
+    step = weight * np.log(np.where(known, new, old) / old)
+    return np.clip(old * np.exp(step), LOWEST, HIGHEST), np.where(
+        known, 0.0, np.minimum(age + 1, MAX_AGE)
+    )
+
+
+def _volatility(prior: FleetState, seen: Outcome) -> Floats:
+    known = np.isfinite(seen.up_bps) & (seen.up_bps > 0) & (prior.up_age < MAX_AGE)
+    jump = np.abs(np.log(np.where(known, seen.up_bps, prior.up_bps) / prior.up_bps))
+    return np.where(
+        known, prior.volatility + VOLATILITY_GAIN * (jump - prior.volatility), prior.volatility
+    )

@@ -1,0 +1,176 @@
+"""Fleets as arrays: static facts, conditions, state, rows and outcomes.
+
+Axes: F fleets, G clusters, C cuts, K operating points, R rows. Everything per cluster describes
+one of its ``count`` devices, unless it says "all members". Padded clusters are not ``active``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptoff.profile import Profile
+from adaptoff.scenario import Board, Scenario
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Lever values, (F, G) or (F, G, R)."""
+
+    cut: Ints
+    opp: Ints
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What does not change within an episode."""
+
+    device_work_s: Floats  # (F, C) reference-core seconds per batch
+    server_work_s: Floats  # (F, C)
+    up_bytes: Floats  # (F, C) per batch
+    down_bytes: Floats  # (F, C) per batch
+    sync_bytes: Floats  # (F, C) one way, per round
+    memory_bytes: Floats  # (F, C)
+    n_cuts: Ints  # (F,)
+    min_cut: Ints  # (F,)
+    energy_weight: Floats  # (F,)
+    heat_limit_c: Floats  # (F,)
+    active: Bools  # (F, G)
+    count: Floats  # (F, G) devices in the cluster
+    batches: Floats  # (F, G) per round
+    memory_limit_bytes: Floats  # (F, G)
+    idle_w: Floats  # (F, G)
+    radio_w: Floats  # (F, G)
+    heat_c_per_w: Floats  # (F, G)
+    heat_tau_s: Floats  # (F, G)
+    ambient_c: Floats  # (F, G)
+    trip_c: Floats  # (F, G)
+    n_opps: Ints  # (F, G)
+    relative_speed: Floats  # (F, G, K) g(k), slowest first
+    dynamic_w: Floats  # (F, G, K)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(F, G)."""
+        return self.active.shape[0], self.active.shape[1]
+
+    def native(self) -> Rows:
+        """Classic federated learning: the last cut at the fastest OPP, (F, G)."""
+        return Rows(np.broadcast_to(self.n_cuts[:, None] - 1, self.shape), self.n_opps - 1)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What changes from round to round, as it is."""
+
+    speed: Floats  # (F, G) reference cores at the fastest OPP, load taken off
+    up_bps: Floats  # (F, G) payload
+    down_bps: Floats  # (F, G)
+    rtt_s: Floats  # (F, G)
+    temp_c: Floats  # (F, G)
+    server_speed: Floats  # (F,) reference cores, load taken off
+
+
+@dataclass(frozen=True)
+class FleetState(Conditions):
+    """The conditions as estimated, how fresh they are, and the rows in use."""
+
+    speed_age: Floats  # (F, G) rounds since measured
+    up_age: Floats  # (F, G)
+    down_age: Floats  # (F, G)
+    volatility: Floats  # (F, G) EWMA of |log change| of the uplink per round
+    cut: Ints  # (F, G) row of the last round
+    opp: Ints  # (F, G)
+    native_s: Floats  # (F,) modelled native round at the episode's reset
+    native_j: Floats  # (F,)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of the last round, (F, G)."""
+        return Rows(self.cut, self.opp)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One round, as measured. NaN in a rate is "not measured"."""
+
+    cut: Ints  # (F, G) as applied
+    opp: Ints  # (F, G) as applied
+    device_s: Floats  # (F, G)
+    uplink_s: Floats  # (F, G)
+    server_s: Floats  # (F, G)
+    downlink_s: Floats  # (F, G)
+    sync_s: Floats  # (F, G)
+    total_s: Floats  # (F, G)
+    energy_j: Floats  # (F, G) of all members
+    temp_c: Floats  # (F, G)
+    up_bps: Floats  # (F, G)
+    down_bps: Floats  # (F, G)
+    rtt_s: Floats  # (F, G)
+    late: Ints  # (F, G) members that missed the deadline
+    round_s: Floats  # (F,)
+    server_speed: Floats  # (F,) measured
+
+
+def build(
+    profile: Profile, scenario: Scenario, boards: Sequence[Board], counts: Sequence[int]
+) -> Fleet:
+    """One fleet (F = 1) with a cluster for each board, ``counts`` devices in each."""
+    columns: dict[str, Any] = {name: _column(boards, name) for name in _BOARD_FIELDS}
+    work, goal = scenario.workload, scenario.objective
+    depth = max(len(board.opps) for board in boards)
+    return Fleet(
+        **_dnn(profile, work.batch_size),
+        min_cut=np.array([min(work.min_cut, profile.native)]),
+        energy_weight=np.array([goal.energy_weight]),
+        heat_limit_c=np.array([goal.heat_limit_c]),
+        active=np.ones((1, len(boards)), bool),
+        count=np.array([counts], float),
+        batches=np.full((1, len(boards)), float(work.batches)),
+        memory_limit_bytes=_column(boards, "memory_mb") * 1e6,
+        n_opps=np.array([[len(board.opps) for board in boards]]),
+        relative_speed=_opps(boards, "relative_speed", depth),
+        dynamic_w=_opps(boards, "dynamic_w", depth),
+        **columns,
+    )
+
+
+_BOARD_FIELDS = (
+    "idle_w", "radio_w", "heat_c_per_w", "heat_tau_s", "ambient_c", "trip_c",
+)  # fmt: skip
+
+
+def _dnn(profile: Profile, batch_size: int) -> dict[str, Any]:
+    def column(name: str) -> Floats:
+        return np.array([profile.column(name, batch_size)])
+
+    names = ("up_bytes", "down_bytes", "sync_bytes", "memory_bytes")
+    return {
+        "device_work_s": column("device_s"),
+        "server_work_s": column("server_s"),
+        "n_cuts": np.array([len(profile.cuts)]),
+        **{name: column(name) for name in names},
+    }
+
+
+def _column(boards: Sequence[Board], name: str) -> Floats:
+    return np.array([[getattr(board, name) for board in boards]], float)
+
+
+def _opps(boards: Sequence[Board], name: str, depth: int) -> Floats:
+    """(1, G, depth), padded with the fastest OPP's value."""
+    tables = [[getattr(opp, name) for opp in board.opps] for board in boards]
+    return np.array([[table + table[-1:] * (depth - len(table)) for table in tables]], float)
+
+
+def repeat(arrays: T, times: int) -> T:
+    """The same fleets ``times`` over, along F; takes any dataclass of arrays."""
+    copies = {f.name: np.repeat(getattr(arrays, f.name), times, 0) for f in fields(arrays)}  # type: ignore[arg-type]
+    return replace(arrays, **copies)  # type: ignore[type-var]

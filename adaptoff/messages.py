@@ -1,0 +1,212 @@
+"""What travels between devices, server and driver, in SI units.
+
+Every figure has a range, which also keeps NaN and infinity out. Tensors are no part of a message:
+they travel beside it as raw frames, described by ``TensorSpec``.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from adaptoff.profile import Profile
+from adaptoff.scenario import MAX_DEVICES, Scenario
+
+PROTOCOL = 1
+MAX_CLUSTERS = 8
+GONE = 255
+
+Seconds = Annotated[float, Meta(ge=0, le=1e7)]
+Bps = Annotated[float, Meta(gt=0, le=1e13)]
+Joule = Annotated[float, Meta(ge=0, le=1e12)]
+Celsius = Annotated[float, Meta(ge=-60, le=250)]
+Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Level = Annotated[int, Meta(ge=0, le=63)]
+Finite = Annotated[float, Meta(ge=-1e13, le=1e13)]
+Source = Literal["server", "policy", "planner", "native", "kept"]
+Text = Annotated[str, Meta(max_length=1000)]
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all parts of messages."""
+
+
+class TensorSpec(Struct, frozen=True, array_like=True):
+    """One raw frame: little-endian, C order."""
+
+    dtype: Literal["float32", "int64", "uint8"]
+    shape: Annotated[list[Annotated[int, Meta(ge=0, le=2**31 - 1)]], Meta(max_length=8)]
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """The levers of one cluster or device for one round."""
+
+    cut: Level
+    opp: Level
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """What a device measured in one round. ``None`` is "not measured", never zero."""
+
+    device: Index
+    round: Index
+    cut: Level
+    opp: Level
+    """as applied, which heat may have lowered"""
+    samples: Index
+    device_s: Seconds
+    uplink_s: Seconds
+    server_s: Seconds
+    """waiting for the server, its queue included"""
+    downlink_s: Seconds
+    sync_s: Seconds
+    """weights down and up"""
+    total_s: Seconds
+    up_bps: Bps | None
+    down_bps: Bps | None
+    rtt_s: Seconds | None = None
+    temp_c: Celsius
+    energy_j: Joule
+    energy_source: Literal["modelled", "measured"]
+    pace_error: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+    """wall seconds over asked seconds of emulated compute: above 1.02 the host was overloaded"""
+
+
+class FleetFigures(Struct, frozen=True, kw_only=True):
+    """What the server broadcasts after a round: enough for every device to decide alike."""
+
+    epoch: Index
+    """counts rebuilds of the clusters"""
+    round: Index
+    clusters: Annotated[list[Index], Meta(min_length=1, max_length=MAX_DEVICES)]
+    """cluster of each device, ``GONE`` for one that is not there any more"""
+    telemetry: Annotated[list[Telemetry], Meta(min_length=1, max_length=MAX_CLUSTERS)]
+    """of the slowest member of each cluster"""
+    prior: dict[str, Annotated[list[Finite], Meta(max_length=MAX_CLUSTERS)]]
+    """estimates before this telemetry, by name, one value per cluster"""
+    round_s: Seconds
+    server_speed: Annotated[float, Meta(gt=0, le=1e6)]
+    """measured, in reference cores"""
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of everything that has a header of its own on the wire."""
+
+
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+    """First word of a device or of the driver."""
+
+    protocol: Index
+    version: Text
+    role: Literal["device", "driver"]
+    device: Index = 0
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """The server's answer: everything a device needs to know of its task."""
+
+    scenario: Scenario
+    profile: Profile
+    dilation: Annotated[float, Meta(ge=1, le=1000)]
+
+
+class Reset(Message, frozen=True, kw_only=True, tag="reset"):
+    """Driver to server, server to device: rewind the links; ``restart`` also the weights.
+
+    A device echoes it: what it says afterwards belongs to the new episode.
+    """
+
+    seed: Index
+    restart: bool
+
+
+class RunRound(Message, frozen=True, kw_only=True, tag="run-round"):
+    """Driver to server: run a round; without ``rows`` (one a cluster) the devices decide."""
+
+    rows: Annotated[list[Row], Meta(max_length=MAX_CLUSTERS)] | None
+
+
+class RoundStart(Message, frozen=True, kw_only=True, tag="round-start"):
+    """Server to device: begin; without ``row`` the device decides from ``figures``."""
+
+    round: Index
+    seed: Index
+    row: Row | None
+    figures: FleetFigures | None
+
+
+class Decision(Message, frozen=True, kw_only=True, tag="decision"):
+    """Device to server: the row that it takes this round."""
+
+    device: Index
+    round: Index
+    row: Row
+    source: Source
+    """who chose: a guard of the controller names itself here"""
+
+
+class Weights(Message, frozen=True, kw_only=True, tag="weights"):
+    """Server to device: the weights of the device's blocks, as tensors in state-dict order."""
+
+    round: Index
+    cut: Level
+
+
+class Activations(Message, frozen=True, kw_only=True, tag="activations"):
+    """Device to server: activations and labels of one batch."""
+
+    round: Index
+    batch: Index
+
+
+class Gradient(Message, frozen=True, kw_only=True, tag="gradient"):
+    """Server to device: gradient of the activations (no tensor at cut 0)."""
+
+    round: Index
+    batch: Index
+    server_s: Seconds
+    """from the last byte of the activations to this answer"""
+
+
+class RoundDone(Message, frozen=True, kw_only=True, tag="round-done"):
+    """Device to server: its blocks' new weights; its telemetry follows when they arrived."""
+
+    round: Index
+    cut: Level
+
+
+class Report(Message, frozen=True, kw_only=True, tag="report"):
+    """Device to server: telemetry of the round, sent once the weights were acknowledged."""
+
+    telemetry: Telemetry
+
+
+class RoundReport(Message, frozen=True, kw_only=True, tag="round-report"):
+    """Server to driver: what the round was."""
+
+    round: Index
+    round_s: Seconds
+    telemetry: list[Telemetry]
+    """of the devices that made the deadline"""
+    late: list[Index]
+    decisions: list[Decision]
+    figures: FleetFigures
+    accuracy: Annotated[float, Meta(ge=0, le=1)]
+    valid: bool
+    """false when the host could not keep the emulated pace"""
+
+
+class Fault(Message, frozen=True, kw_only=True, tag="fault"):
+    """Either way: why the sender gives up."""
+
+    reason: Text
+
+
+class Bye(Message, frozen=True, kw_only=True, tag="bye"):
+    """Either way: the sender leaves, orderly."""
+
+
+AnyMessage = (
+    Hello | Welcome | Reset | RunRound | RoundStart | Decision | Weights | Activations
+    | Gradient | RoundDone | Report | RoundReport | Fault | Bye
+)  # fmt: skip

@@ -1,0 +1,24 @@
+"""What a round costs: the one place. Reward is minus this; evaluation and report read it too."""
+
+import numpy as np
+
+from adaptoff.fleet import Floats
+
+HEAT_SCALE_C = 10.0
+
+
+def cost(
+    seconds: Floats,
+    joules: Floats,
+    excess_c: Floats,
+    native_s: Floats,
+    native_j: Floats,
+    energy_weight: Floats,
+) -> Floats:
+    """T/T_native + energy_weight * E/E_native + heat penalty; any shapes that broadcast.
+
+    ``joules`` are the whole fleet's; ``excess_c`` degrees above the heat limit, at the hottest
+    cluster, each 10 of which cost as much as a native round.
+    """
+    heat_penalty = np.maximum(excess_c, 0.0) / HEAT_SCALE_C
+    return seconds / native_s + energy_weight * joules / native_j + heat_penalty

@@ -1,0 +1,95 @@
+"""Model-based choice: the joint rows with the lowest predicted cost.
+
+With estimates it is the planner, with the true conditions of the coming round the oracle.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from adaptoff import candidates, cost, objective
+from adaptoff.candidates import Table
+from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows, repeat
+
+SWEEPS = 3
+
+
+def plan(fleet: Fleet, state: FleetState, table: Table | None = None) -> Rows:
+    """Rows (F, G) by coordinate descent on the joint cost, from several starts; the best one wins.
+
+    The starts are each cluster's fastest row, the rows in use, and native. ``state`` gives
+    conditions, the rows in use and the native reference.
+    """
+    table = table or candidates.build(fleet, state)
+    settled = [_respond(fleet, state, table, start) for start in _starts(fleet, state, table)]
+    best = np.stack([joint_cost(fleet, state, rows) for rows in settled]).argmin(0)
+    cut = np.stack([rows.cut for rows in settled])
+    opp = np.stack([rows.opp for rows in settled])
+    each = np.arange(len(best))
+    return Rows(cut[best, each], opp[best, each])
+
+
+def joint_cost(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
+    """Predicted cost (F,) when the clusters take ``rows`` (F, G)."""
+    columns = cost.joint(fleet, state, rows)
+    seconds = cost.round_s(fleet, columns)
+    joules = cost.energy_j(fleet, columns, seconds)
+    device_j = columns.active_j + fleet.idle_w * seconds[:, None]
+    temp_c = cost.heat(
+        fleet, state.temp_c, device_j, np.repeat(seconds[:, None], fleet.shape[1], 1)
+    )
+    excess_c = np.where(fleet.active, temp_c, -np.inf).max(1) - fleet.heat_limit_c
+    return objective.cost(
+        seconds, joules.sum(1), excess_c, state.native_s, state.native_j, fleet.energy_weight
+    )
+
+
+def enumerate_best(fleet: Fleet, state: FleetState) -> Rows:
+    """The best joint rows of one small fleet (F = 1) by trying all; (1, G)."""
+    table = candidates.build(fleet, state)
+    options = [np.flatnonzero(valid) for valid in table.valid[0]]
+    index = np.array(list(product(*options)))
+    rows = repeat_table(table, len(index)).take(index)
+    costs = joint_cost(repeat(fleet, len(index)), repeat(state, len(index)), rows)
+    best = costs.argmin()
+    return Rows(rows.cut[best : best + 1], rows.opp[best : best + 1])
+
+
+def repeat_table(table: Table, times: int) -> Table:
+    """The same candidates ``times`` over, along F."""
+    return Table(repeat(table.rows, times), np.repeat(table.valid, times, 0))
+
+
+def _starts(fleet: Fleet, state: FleetState, table: Table) -> list[Rows]:
+    columns = cost.alternatives(fleet, state, table.rows, cost.joint(fleet, state, state.rows))
+    fastest = np.where(table.valid, columns.total_s, np.inf).argmin(2)
+    return [table.take(fastest), state.rows, fleet.native()]
+
+
+def _respond(fleet: Fleet, state: FleetState, table: Table, rows: Rows) -> Rows:
+    """Each cluster in turn takes the row that is best for all, while the others keep theirs.
+
+    The joint cost counts what a cluster's row does to the others at the shared server, which its
+    own columns do not show.
+    """
+    n_rows = table.valid.shape[2]
+    wide = repeat(fleet, n_rows), repeat(state, n_rows)
+    for _ in range(SWEEPS):
+        for cluster in range(fleet.shape[1]):
+            options = _options(table, rows, cluster)
+            costs = joint_cost(*wide, options).reshape(-1, n_rows)
+            best = np.where(table.valid[:, cluster], costs, np.inf).argmin(1)
+            rows = _at(options, np.arange(len(best)) * n_rows + best)
+    return rows
+
+
+def _options(table: Table, rows: Rows, cluster: int) -> Rows:
+    """Every row of one cluster beside the ``rows`` of the others, (F * R, G)."""
+    cut, opp = (np.repeat(v, table.valid.shape[2], 0) for v in (rows.cut, rows.opp))
+    cut[:, cluster] = table.rows.cut[:, cluster].ravel()
+    opp[:, cluster] = table.rows.opp[:, cluster].ravel()
+    return Rows(cut, opp)
+
+
+def _at(rows: Rows, index: Ints) -> Rows:
+    return Rows(rows.cut[index], rows.opp[index])

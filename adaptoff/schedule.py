@@ -1,0 +1,51 @@
+"""Rates of a link, by round and by time within the round, so that every method meets the same.
+
+A trace goes on in real time within a round, but each round starts at ``trace_round_s`` times its
+number: where a round starts does not depend on how long the ones before took.
+"""
+
+from bisect import bisect_right
+from pathlib import Path
+
+import numpy as np
+
+from adaptoff import traces
+from adaptoff.fleet import Conditions
+from adaptoff.scenario import Link, Scenario
+
+
+class Schedule:
+    """What one link of a scenario can carry."""
+
+    def __init__(self, link: Link) -> None:
+        """Reads the trace, if there is one; raises TraceError."""
+        self._link = link
+        self._trace = traces.load(Path(link.trace)) if link.trace else None
+        self._rounds = [step.round for step in link.steps]
+
+    def rates_bps(self, round_: int, elapsed_s: float = 0.0) -> tuple[float, float]:
+        """(up, down) payload bits per second, ``elapsed_s`` into a round."""
+        if self._trace:
+            return self._trace.at(round_ * self._link.trace_round_s + elapsed_s)
+        step = self._link.steps[bisect_right(self._rounds, round_) - 1]
+        return step.up_mbps * 1e6, step.down_mbps * 1e6
+
+
+def nominal(scenario: Scenario, schedules: list[Schedule], round_: int) -> Conditions:
+    """Conditions (F = 1, one cluster a device) that the scenario names for a round's start."""
+    boards = [scenario.boards[group.board] for group in scenario.each_device()]
+    rates = np.array([schedule.rates_bps(round_) for schedule in schedules])
+    zeros = np.zeros((1, len(boards)))
+    return Conditions(
+        speed=np.array([[board.speed for board in boards]]),
+        up_bps=rates[None, :, 0],
+        down_bps=rates[None, :, 1],
+        rtt_s=zeros,
+        temp_c=np.array([[board.ambient_c for board in boards]]),
+        server_speed=np.array([scenario.server.speed]),
+    )
+
+
+def of_devices(scenario: Scenario) -> list[Schedule]:
+    """The schedule of every device's link, in device order."""
+    return [Schedule(scenario.links[group.link]) for group in scenario.each_device()]

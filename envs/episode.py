@@ -1,0 +1,110 @@
+"""One episode logic over any backend, F fleets at once: what both environments and evaluation run.
+
+An action is an index into the candidate table of each cluster. An index of an impossible row
+(random policies, padded clusters) stands for the cluster's native row: what a device falls back to.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptoff import candidates, controller, estimate, objective
+from adaptoff.candidates import Table
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Outcome, Rows
+from adaptoff.observation import observe
+from adaptoff.protocols import FleetBackend
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A backend that trains for real: it has weights, and clusters that may change."""
+
+    def reset(self, seed: int, *, restart: bool) -> Outcome:
+        """As any backend's; ``restart`` also resets the weights."""
+
+    def prior(self, state: FleetState) -> FleetState:
+        """Estimates before the round, regrouped to the clusters of its outcome."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one step of an episode gave."""
+
+    outcome: Outcome
+    cost: Floats  # (F,)
+    replaced: Bools  # (F, G) where an impossible or guarded row was replaced
+
+
+class Episode:
+    """Estimates, candidates and observation around a backend; F fleets at once."""
+
+    def __init__(self, backend: FleetBackend, *, guard: bool = False) -> None:
+        self.backend, self.guard = backend, guard
+        self.state: FleetState
+        self.table: Table
+
+    @property
+    def fleet(self) -> Fleet:
+        """The backend's fleet."""
+        return self.backend.fleet
+
+    def reset(self, seed: int, *, restart: bool = False) -> Outcome:
+        """Warm up, and fix the native reference; ``restart`` also resets a live fleet's weights."""
+        if isinstance(self.backend, Live):
+            warm_up = self.backend.reset(seed, restart=restart)
+        else:
+            warm_up = self.backend.reset(seed)
+        self._see(estimate.initial(self.fleet, warm_up))
+        return warm_up
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        """Features (F, G, R, N) of the current candidates."""
+        return observe(self.fleet, self.state, self.table)
+
+    def step(self, index: Ints) -> Round:
+        """Run a round with the candidates at ``index`` (F, G)."""
+        index, replaced = usable(self.fleet, self.table, index)
+        rows = self.table.take(index)
+        if self.guard:
+            choice = controller.guard(self.fleet, self.state, self.table, index)
+            rows, replaced = choice.rows, replaced | choice.guarded
+        return self.run(rows, replaced)
+
+    def run(self, rows: Rows, replaced: Bools | None = None) -> Round:
+        """Run a round with rows (F, G) from anywhere."""
+        if replaced is None:
+            replaced = np.zeros(rows.cut.shape, bool)
+        seen = self.backend.apply(rows)
+        prior = self.state
+        if isinstance(self.backend, Live):
+            prior = self.backend.prior(prior)
+        self._see(estimate.update(self.fleet, prior, seen))
+        return Round(seen, round_cost(self.fleet, self.state, seen), replaced)
+
+    def _see(self, state: FleetState) -> None:
+        self.state, self.table = state, candidates.build(self.fleet, state)
+
+
+def usable(fleet: Fleet, table: Table, index: Ints) -> tuple[Ints, Bools]:
+    """Indices with native's in place of impossible rows, and where that was needed; (F, G)."""
+    index = index[:, : fleet.shape[1]]
+    native = fleet.native()
+    is_native = (table.rows.cut == native.cut[..., None]) & (
+        table.rows.opp == native.opp[..., None]
+    )
+    n_rows = table.valid.shape[2]
+    inside = (index >= 0) & (index < n_rows)
+    at = np.clip(index, 0, n_rows - 1)[..., None]
+    fine = inside & np.take_along_axis(table.valid, at, 2)[..., 0]
+    return np.where(fine, index, is_native.argmax(2)), ~fine
+
+
+def round_cost(fleet: Fleet, state: FleetState, seen: Outcome) -> Floats:
+    """Cost (F,) of a measured round."""
+    excess_c = np.where(fleet.active, seen.temp_c, -np.inf).max(1) - fleet.heat_limit_c
+    joules = np.where(fleet.active, seen.energy_j, 0.0).sum(1)
+    return objective.cost(
+        seen.round_s, joules, excess_c, state.native_s, state.native_j, fleet.energy_weight
+    )

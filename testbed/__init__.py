@@ -1,0 +1,1 @@
+"""The live testbed: real split training over real sockets."""

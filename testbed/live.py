@@ -1,0 +1,156 @@
+"""LiveFleet: the fleet behind a running server, as a FleetBackend."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from adaptoff import __version__, figures
+from adaptoff.errors import Deadline, LinkError, PeerLost, RunError
+from adaptoff.fleet import Fleet, FleetState, Outcome, Rows
+from adaptoff.messages import (
+    GONE,
+    PROTOCOL,
+    AnyMessage,
+    Bye,
+    Fault,
+    Hello,
+    Reset,
+    RoundReport,
+    Row,
+    RunRound,
+    Welcome,
+)  # fmt: skip
+from adaptoff.scenario import Board
+from adaptoff.testbed.link import Config, Link
+
+JOIN_S = 60.0
+ROUND_S = 1800.0
+"""wall seconds for a round; the server keeps deadlines of its own"""
+POLL_S = 0.25
+HANG_S = 86_400.0
+CLOSE_S = 0.5
+
+
+class LiveFleet:
+    """One fleet (F = 1) over ZeroMQ. A lost server is a PeerLost, a failed round a RunError."""
+
+    def __init__(self, endpoint: str, watch: Callable[[], None] = lambda: None) -> None:
+        """``watch`` is called while waiting and may raise, say when a child process died."""
+        # a driver may think for long between two rounds
+        self._link = Link.connect(endpoint, Config(hang_s=HANG_S))
+        self._watch = watch
+        self._report: RoundReport | None = None
+        self._closed = False
+        try:
+            self.welcome = self._join()
+        except BaseException:  # an open link would keep the process from ending
+            self._link.close()
+            raise
+
+    @property
+    def report(self) -> RoundReport:
+        """The last round, device by device; raises RunError before the first reset."""
+        if self._report is None:
+            raise RunError("a live fleet has no state before its first reset")
+        return self._report
+
+    @property
+    def fleet(self) -> Fleet:
+        """Static facts of the clusters as they are now."""
+        return figures.clusters_of(self.welcome.scenario, self.welcome.profile, self.report.figures)
+
+    def prior(self, state: FleetState) -> FleetState:  # noqa: ARG002 - the server knows better
+        """Estimates before the last round, cluster by cluster as they are now."""
+        return figures.state_of(self.report.figures.prior)
+
+    def reset(self, seed: int, *, restart: bool = False) -> Outcome:
+        """Rewind the links and run the native warm-up; weights stay unless ``restart``."""
+        return self._round(Reset(seed=seed, restart=restart))
+
+    def apply(self, rows: Rows) -> Outcome:
+        """One round with these rows (1, G) of the clusters as they are now."""
+        levers = zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True)
+        clusters = len(self.report.figures.telemetry)
+        chosen = [Row(cut=cut, opp=opp) for cut, opp in levers][:clusters]
+        return self._round(RunRound(rows=chosen))
+
+    def apply_local(self) -> Outcome:
+        """One round in which every device decides for itself."""
+        return self._round(RunRound(rows=None))
+
+    def close(self) -> None:
+        """Send everybody home; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(LinkError):
+            self._link.wait_sent(self._link.send(Bye()), CLOSE_S)
+        self._link.close()
+
+    def _join(self) -> Welcome:
+        self._link.send(Hello(protocol=PROTOCOL, version=__version__, role="driver"))
+        welcome = self._answer(JOIN_S)
+        if not isinstance(welcome, Welcome):
+            raise RunError(f"the server answered with {type(welcome).__name__}")
+        self._link.set_dilation(welcome.dilation)
+        return welcome
+
+    def _round(self, command: Reset | RunRound) -> Outcome:
+        self._link.send(command)
+        answer = self._answer(ROUND_S * self.welcome.dilation)
+        if not isinstance(answer, RoundReport):
+            raise RunError(f"the server answered with {type(answer).__name__}")
+        self._report = answer
+        return self._outcome(answer)
+
+    def _answer(self, patience_s: float) -> AnyMessage:
+        """The server's next word; a Fault is raised as RunError."""
+        for _ in range(int(patience_s / POLL_S) + 1):
+            self._watch()
+            try:
+                message = self._link.recv(POLL_S).message
+            except Deadline:
+                continue
+            except PeerLost as error:
+                raise PeerLost(f"the server is gone ({error}): no result") from None
+            if isinstance(message, Fault):
+                raise RunError(f"the server failed: {message.reason}")
+            return message
+        raise Deadline(f"the server did not answer within {patience_s:g} s")
+
+    def _outcome(self, report: RoundReport) -> Outcome:
+        """Clusters by their slowest members; energy and lateness of all members."""
+        told = report.figures
+        outcome = figures.outcome_of(told.telemetry, report.round_s, told.server_speed)
+        joules, late = np.zeros(outcome.cut.shape), np.zeros_like(outcome.cut)
+        for device, each_j in energy_j(self.welcome, report).items():
+            cluster = told.clusters[device]
+            if cluster != GONE:  # late in its very first round: in no cluster yet
+                joules[0, cluster] += each_j
+                late[0, cluster] += device in report.late
+        return replace(outcome, energy_j=joules, late=late)
+
+
+def energy_j(welcome: Welcome, report: RoundReport) -> dict[int, float]:
+    """Joules of each device over the whole round.
+
+    What it measured, and idling until the end. A late device told nothing: it is charged with all
+    that its board could have drawn, so that being late never pays.
+    """
+    seconds = report.round_s
+    joules = {
+        seen.device: seen.energy_j
+        + _board(welcome, seen.device).idle_w * max(seconds - seen.total_s, 0.0)
+        for seen in report.telemetry
+    }
+    for device in report.late:
+        board = _board(welcome, device)
+        most_w = max(opp.dynamic_w for opp in board.opps) + board.radio_w + board.idle_w
+        joules[device] = most_w * seconds
+    return joules
+
+
+def _board(welcome: Welcome, device: int) -> Board:
+    return welcome.scenario.boards[welcome.scenario.each_device()[device].board]

@@ -1,0 +1,177 @@
+"""The thread that owns the socket: the only module that touches one.
+
+It reads multiparts, feeds them and the time to ``Peers``, writes what comes back, and sleeps until
+something arrives, the application calls, or the next chunk is due.
+"""
+
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from adaptoff.errors import LinkError
+from adaptoff.testbed.pace import MAX_CHUNK_BYTES
+from adaptoff.testbed.peers import Multipart, Peers
+from adaptoff.testbed.transfer import Config
+from adaptoff.testbed.wire import Buffer
+
+HIGH_WATER = 2048
+"""multiparts in ZeroMQ's own queues, per peer: more than a window of chunks and its answers"""
+DRAIN = 256
+"""multiparts read in one go before others get their turn"""
+LINGER_MS = 100
+"""for the last acknowledgements: without it they die with the socket"""
+
+
+class Pump(threading.Thread):
+    """Moves multiparts between ``peers`` and a socket; holds ``state`` whenever it is in ``peers``.
+
+    ``alive(now_s)`` says whether the application deserves beats; ``state`` is notified of news.
+    """
+
+    def __init__(
+        self, peers: Peers, state: threading.Condition, alive: Callable[[float], bool]
+    ) -> None:
+        super().__init__(name="adaptoff-link", daemon=True)
+        self.closing = False
+        self.failure: Exception | None = None
+        self._peers = peers
+        self._state = state
+        self._alive = alive
+        self._context = zmq.Context()
+        self._socket = _open(self._context, peers.config, server=peers.server)
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.settimeout(0)
+        self._wake_out.settimeout(0)
+
+    def attach(self, endpoint: str) -> str:
+        """Bind or connect before the start; returns the endpoint with its port, or LinkError."""
+        try:
+            if not self._peers.server:
+                self._socket.connect(endpoint)
+                return endpoint
+            self._socket.bind(endpoint)
+            return self._socket.get_string(zmq.LAST_ENDPOINT)
+        except zmq.ZMQError as error:
+            self._shut()
+            raise LinkError(f"{endpoint}: {error}") from None
+
+    def wake(self) -> None:
+        """Have the thread look at ``peers`` now."""
+        # a full pipe wakes as well, and a closed one needs no waking
+        with contextlib.suppress(OSError):
+            self._wake_in.send(b"w")
+
+    def stop(self) -> None:
+        """End the thread and wait for it; may be called again."""
+        with self._state:
+            self.closing = True
+            self._state.notify_all()
+        self.wake()
+        self.join()
+
+    def run(self) -> None:
+        """Until ``stop``; an unexpected error ends it and is left in ``failure``."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake_out.fileno(), zmq.POLLIN)
+        try:
+            while not self.closing:
+                _sleep_until(self._turn(), poller)
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_out.recv(4096)
+            with self._state:
+                self._peers.leave()
+                last = list(self._peers.outgoing(time.monotonic()))
+            self._transmit(last)
+        except Exception as error:
+            self.failure = error
+        finally:
+            self._shut()
+
+    def _shut(self) -> None:
+        with self._state:
+            self.closing = True
+            self._state.notify_all()
+        self._socket.close(linger=LINGER_MS)
+        self._context.term()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _turn(self) -> float:
+        """Read, think, write; returns when to do so again at the latest."""
+        drained = self._receive()
+        with self._state:
+            now_s = time.monotonic()
+            if drained:  # else a sign of life may still be in the socket
+                self._peers.check(now_s, alive=self._alive(now_s))
+            frames = list(self._peers.outgoing(now_s))
+            wake_s = self._peers.wake_s(now_s) if drained else now_s
+            if self._peers.news:
+                self._peers.news = False
+                self._state.notify_all()
+        self._transmit(frames)
+        return wake_s
+
+    def _receive(self) -> bool:
+        """Take what has come; returns whether that was all."""
+        most = self._peers.config.limits.tensors + 3
+        for _ in range(DRAIN):
+            frames, whole = _read(self._socket, most)
+            if not frames:
+                return True
+            route = bytes(frames.pop(0)) if self._peers.server else b""
+            with self._state:
+                if whole:
+                    self._peers.receive(route, frames, time.monotonic())
+                else:
+                    self._peers.refuse(route, f"more than {most} frames")
+        return False
+
+    def _transmit(self, multiparts: list[Multipart]) -> None:
+        for route, frames in multiparts:
+            address = [route] if self._peers.server else []
+            # what is not taken (queue full, route gone) is resent, or its peer found silent
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.send_multipart([*address, *frames], zmq.NOBLOCK, copy=False)
+
+
+def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Socket[Any]:
+    made: zmq.Socket[Any] = context.socket(zmq.ROUTER if server else zmq.DEALER)
+    made.set(zmq.SNDHWM, HIGH_WATER)
+    made.set(zmq.RCVHWM, HIGH_WATER)
+    made.set(zmq.MAXMSGSIZE, max(MAX_CHUNK_BYTES, config.limits.header_bytes))
+    if server:
+        made.set(zmq.ROUTER_MANDATORY, 1)
+    return made
+
+
+def _read(source: zmq.Socket[Any], most: int) -> tuple[list[Buffer], bool]:
+    """One multipart, cut off after ``most`` frames, and whether it is whole; empty if none."""
+    frames: list[Buffer] = []
+    more = True
+    while more:
+        try:
+            frame = source.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return [], True
+        more = frame.more
+        if len(frames) <= most:
+            frames.append(frame.buffer)
+    return frames[:most], len(frames) <= most
+
+
+def _sleep_until(wake_s: float, poller: zmq.Poller) -> None:
+    """Until ``wake_s`` or until something comes; polls are coarse: the last ms is slept."""
+    left_s = wake_s - time.monotonic()
+    if left_s == math.inf:
+        poller.poll()
+    elif left_s >= 0.001:
+        poller.poll(int(left_s * 1000))
+    elif left_s > 0:
+        time.sleep(left_s)

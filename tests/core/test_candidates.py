@@ -1,0 +1,109 @@
+"""Rows: which are possible, and which survive when there are too many."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptoff import candidates, cost
+from adaptoff.candidates import R_MAX, Table
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+
+MakeWorld = Callable[..., tuple[Fleet, FleetState]]
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def pairs(table: Table, fleet: int = 0, cluster: int = 0) -> set[tuple[int, int]]:
+    at = fleet, cluster
+    valid = table.valid[at]
+    return set(zip(table.rows.cut[at][valid], table.rows.opp[at][valid], strict=True))
+
+
+def has(table: Table, rows: Rows) -> bool:
+    same = (table.rows.cut == rows.cut[..., None]) & (table.rows.opp == rows.opp[..., None])
+    return bool((same & table.valid).any(2).all())
+
+
+def test_all_cuts_times_all_opps(world: MakeWorld) -> None:
+    fleet, state = world(0, clusters=1, cuts=3, opps=2)
+    fleet = replace(
+        fleet,
+        min_cut=np.array([0]),
+        n_opps=np.array([[2]]),
+        memory_limit_bytes=np.full((1, 1), 1e15),
+    )
+    assert pairs(candidates.build(fleet, state)) == {(c, k) for c in range(3) for k in range(2)}
+
+
+def test_each_mask(world: MakeWorld) -> None:
+    fleet, state = world(0, clusters=1, cuts=4, opps=3)
+    fleet = replace(
+        fleet,
+        min_cut=np.array([1]),
+        n_opps=np.array([[2]]),
+        memory_bytes=np.array([[0.0, 5.0, 20.0, 30.0]]),
+        memory_limit_bytes=np.array([[10.0]]),
+    )
+    # cut 0 is below min_cut, 2 needs too much memory, 3 too, but native must always be possible
+    assert pairs(candidates.build(fleet, state)) == {(1, 0), (1, 1), (3, 1)}
+
+
+@given(seed=SEEDS)
+def test_native_is_always_possible_and_all_that_padding_has(world: MakeWorld, seed: int) -> None:
+    fleet, state = world(seed, fleets=3, clusters=4, padded=True, span=2.0)
+    table = candidates.build(fleet, state)
+    assert has(table, fleet.native())
+    assert (table.valid.sum(2)[~fleet.active] == 1).all()
+
+
+def test_a_smaller_dnn_beside_a_bigger_one(world: MakeWorld) -> None:
+    fleet, state = world(3, fleets=2, clusters=1, cuts=5, opps=2)
+    fleet = replace(fleet, n_cuts=np.array([3, 5]), min_cut=np.array([0, 0]))
+    fleet = replace(fleet, memory_limit_bytes=np.full((2, 1), 1e15))
+    state = replace(state, cut=np.minimum(state.cut, 2))
+    table = candidates.build(fleet, state)
+    assert {cut for cut, _ in pairs(table, 0)} == {0, 1, 2}
+    assert {cut for cut, _ in pairs(table, 1)} == {0, 1, 2, 3, 4}
+    assert has(table, fleet.native())
+
+
+def test_take_picks_by_index(world: MakeWorld) -> None:
+    fleet, state = world(1)
+    table = candidates.build(fleet, state)
+    rows = table.take(np.array([[4, 0, 7]]))
+    assert rows.cut.tolist() == [[1, 0, 2]]
+    assert rows.opp.tolist() == [[1, 0, 1]]
+
+
+def goals(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
+    """(seconds, joules, uplink bytes) of rows, beside what the others do now."""
+    columns = cost.alternatives(fleet, state, rows, cost.joint(fleet, state, state.rows))
+    up_bytes = cost.pick_cut(fleet.up_bytes, rows.cut)
+    return np.stack([columns.total_s, columns.active_j, up_bytes], -1)
+
+
+def undominated(points: Floats) -> list[int]:
+    def beaten(point: Floats) -> bool:
+        return any((other <= point).all() and (other < point).any() for other in points)
+
+    return [i for i, point in enumerate(points) if not beaten(point)]
+
+
+@given(seed=SEEDS)
+def test_of_too_many_the_useful_ones_stay(world: MakeWorld, seed: int) -> None:
+    fleet, state = world(seed, clusters=2, cuts=16, opps=8)
+    fleet = replace(fleet, memory_limit_bytes=np.full((1, 2), 1e15), n_opps=np.full((1, 2), 8))
+    table = candidates.build(fleet, state)
+    assert table.valid.shape == (1, 2, R_MAX)
+    assert has(table, fleet.native())
+    assert has(table, state.rows)
+    everything = np.array([(c, k) for c in range(fleet.min_cut[0], 16) for k in range(8)])
+    rows = Rows(*(np.broadcast_to(v, (1, 2, len(everything))) for v in everything.T))
+    for cluster in range(2):
+        front = undominated(goals(fleet, state, rows)[0, cluster])
+        assert len(front) <= R_MAX - 2
+        kept = pairs(table, 0, cluster)
+        assert len(kept) == R_MAX
+        assert {tuple(everything[i]) for i in front} <= kept

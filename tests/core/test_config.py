@@ -1,0 +1,165 @@
+"""Scenario files: what loads, and the one line that each mistake gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from adaptoff import config
+from adaptoff.errors import ScenarioError
+from adaptoff.scenario import Scenario
+
+Load = Callable[..., Scenario]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def write_and_load(text: str, *overrides: str) -> Scenario:
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return config.load(str(path), overrides)
+
+    return write_and_load
+
+
+def complaint(load: Load, text: str, *overrides: str) -> str:
+    with pytest.raises(ScenarioError) as caught:
+        load(text, *overrides)
+    message = str(caught.value)
+    assert "mine.toml" in message or "--set" in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_valid_file_loads(scenario: Scenario) -> None:
+    assert [group.board for group in scenario.each_device()] == ["slow", "slow", "fast"]
+    assert scenario.boards["slow"].opps[0].relative_speed == 0.5
+    assert scenario.links["wifi"].steps[1].round == 5
+    assert scenario.workload.rounds == 10  # the default
+
+
+def test_what_ships_loads_and_has_a_profile() -> None:
+    assert "demo" in config.shipped()
+    for name in config.shipped():
+        scenario = config.load(name)
+        profile = config.profile_of(scenario)
+        assert profile.name == scenario.workload.model
+        assert profile.cuts[profile.native].server_s == 0
+
+
+MISTAKES = [
+    ("min_cut = 1", "min_cutt = 1", ["min_cutt", "$.workload", "allowed: ", "min_cut,"]),
+    ("count = 2", "counts = 2", ["counts", "$.devices[0]", "allowed: board, link, count"]),
+    ("speed = 0.25", "sped = 0.25", ["sped", "$.boards[...]", "allowed: speed, opps"]),
+    ("up_mbps = 8", "up_mpbs = 8", ["up_mpbs", "steps[0]", "allowed: round, up_mbps"]),
+    ('name = "small"', 'name = "s"\ntitle = "t"', ["title", "allowed: name, workload"]),
+    ("mhz = 1200", "hz = 1200", ["hz", ".opps[1]", "allowed: mhz, relative_speed, dynamic_w"]),
+    ("[boards.slow]", "[boards.slow]\nmodel = 1", ["model", "allowed: speed"]),
+    ("count = 2", 'count = "two"', ["int", "str", "$.devices[0].count"]),
+    ("\nspeed = 1.0", '\nspeed = "1"', ["float", "str", "$.boards[...].speed"]),
+    ("batches = 4", "batches = 4.5", ["int", "float", "$.workload.batches"]),
+    ("count = 2", "count = 0", [">= 1", "$.devices[0].count"]),
+    ("speed = 0.25", "speed = -1", ["> 0", "$.boards[...].speed"]),
+    ("speed = 0.25", "speed = nan", ["> 0", "$.boards[...].speed"]),
+    ("speed = 0.25", "speed = inf", ["<= 1000", "$.boards[...].speed"]),
+    ("min_cut = 1", "min_cut = 64", ["<= 63", "$.workload.min_cut"]),
+    ("energy_weight = 0.1", "energy_weight = 11", ["<= 10", "$.objective.energy_weight"]),
+    ('board = "fast"', 'board = "fsat"', ["devices[1].board = fsat", "allowed: fast, slow"]),
+    ('link = "lte"', 'link = "5g"', ["devices[1].link = 5g", "allowed: lte, wifi"]),
+    ("{round = 5,", "{round = 0,", ["links.wifi.steps", "start at 0 and ascend"]),
+    ("[{up_mbps = 8,", "[{round = 1, up_mbps = 8,", ["links.lte.steps", "start at 0"]),
+    ("steps = [{up_mbps = 8, down_mbps = 20}]", "", ["links.lte", "steps or a trace"]),
+    ("[links.lte]", '[links.lte]\ntrace = "a.csv"', ["links.lte", "steps or a trace"]),
+    ("relative_speed = 0.7", "relative_speed = 0.3", ["boards.fast.opps", "must ascend"]),
+    ("1500, relative_speed = 1.0", "1500, relative_speed = 0.9", ["boards.fast", "end with 1.0"]),
+    ("count = 2", "count = 256", ["devices: at most 256"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "parts"), MISTAKES)
+def test_each_mistake_is_named_with_what_is_allowed(
+    load: Load, scenario_text: str, old: str, new: str, parts: list[str]
+) -> None:
+    assert old in scenario_text
+    message = complaint(load, scenario_text.replace(old, new, 1))
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("missing", ["boards", "links", "devices", "name"])
+def test_a_missing_table_is_named(load: Load, missing: str) -> None:
+    needed = {"name": 'name = "x"', "boards": "boards = {}", "links": "links = {}"}
+    needed["devices"] = 'devices = [{board = "a", link = "b"}]'
+    text = "\n".join(line for key, line in needed.items() if key != missing)
+    assert f"`{missing}`" in complaint(load, text)
+
+
+def test_no_file_lists_what_ships() -> None:
+    with pytest.raises(ScenarioError, match=r"nowhere\.toml: neither .* demo"):
+        config.load("nowhere.toml")
+
+
+@pytest.mark.parametrize("source", ["\0", "x" * 5000, ".", ""], ids=["nul", "long", "dir", "none"])
+def test_impossible_file_names(source: str) -> None:
+    with pytest.raises(ScenarioError, match="neither a readable file"):
+        config.load(source)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name = ", "a = 1\na = 2", "x = " + "[" * 5000],
+    ids=["no value", "twice", "deep"],
+)
+def test_what_is_not_toml(load: Load, text: str) -> None:
+    assert "not TOML" in complaint(load, text)
+
+
+def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.toml"
+    path.write_bytes(b'name = "\xff"')
+    with pytest.raises(ScenarioError, match="latin1"):
+        config.load(str(path))
+
+
+def test_overrides_change_single_values(load: Load, scenario_text: str) -> None:
+    scenario = load(
+        scenario_text,
+        "workload.min_cut=0", "boards.slow.speed=0.5", "name=other", "objective={energy_weight=1}",
+    )  # fmt: skip
+    assert scenario.workload.min_cut == 0
+    assert scenario.boards["slow"].speed == 0.5
+    assert (scenario.name, scenario.objective.energy_weight) == ("other", 1)
+    assert scenario.workload.batches == 4  # its neighbour stays
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("workload.min_cut=64", ["<= 63", "$.workload.min_cut"]),
+        ("workload.min_cutt=0", ["min_cutt", "allowed: model, dataset"]),
+        ("workload.min_cut=zero", ["int", "str"]),
+        ("workload=zero", ["object", "$.workload"]),
+        ("workload.min_cut", ["key.path=value"]),
+        ("=1", ["key.path=value"]),
+        ("name.first=1", ["name is no table"]),
+        ("devices.0.count=3", ["devices is no table"]),
+        ("name=" + "[" * 5000, ["<= 64", "$.name"]),
+    ],
+)
+def test_overrides_pass_the_same_checks(
+    load: Load, scenario_text: str, override: str, parts: list[str]
+) -> None:
+    message = complaint(load, scenario_text, override)
+    for part in parts:
+        assert part in message
+
+
+@given(text=st.text(max_size=60), override=st.text(max_size=30))
+@example(text="\x00", override=".=")
+@example(text="", override="a..b=1")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_but_a_scenario_error_escapes(load: Load, text: str, override: str) -> None:
+    with pytest.raises(ScenarioError):
+        load(text, override)

@@ -1,0 +1,97 @@
+"""Telemetry -> estimates: what is measured counts, what is not keeps and ages."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptoff import cost, estimate
+from adaptoff import fleet as fleets
+from adaptoff.estimate import LINK_GAIN, MAX_AGE, SPEED_GAIN, UNKNOWN_BPS, VOLATILITY_GAIN
+from adaptoff.fleet import Fleet, Outcome
+from adaptoff.profile import Profile
+from adaptoff.scenario import Scenario
+
+
+@pytest.fixture
+def fleet(scenario: Scenario, profile: Profile) -> Fleet:
+    return fleets.build(profile, scenario, [scenario.boards["slow"]], [2])
+
+
+def outcome(**changes: Any) -> Outcome:
+    """A native round of the slow board at its fastest: 0.16 s of work in 0.8 s."""
+    usual = {
+        "cut": 3, "opp": 1, "device_s": 0.8, "uplink_s": 0.0, "server_s": 0.0, "downlink_s": 0.0,
+        "sync_s": 1.0, "total_s": 1.8, "energy_j": 9.0, "temp_c": 40.0, "up_bps": 20e6,
+        "down_bps": np.nan, "rtt_s": np.nan, "late": 0,
+    }  # fmt: skip
+    arrays: dict[str, Any] = {k: np.array([[v]]) for k, v in (usual | changes).items()}
+    return Outcome(**arrays, round_s=np.array([1.8]), server_speed=np.array([1.5]))
+
+
+def test_the_first_measurement_counts_whole(fleet: Fleet) -> None:
+    state = estimate.initial(fleet, outcome())
+    assert state.speed == pytest.approx(0.16 / 0.8)
+    assert state.up_bps == pytest.approx(20e6)
+    assert (state.speed_age, state.up_age) == (0, 0)
+    assert (state.down_bps, state.down_age) == (UNKNOWN_BPS, MAX_AGE)
+    assert (state.temp_c, state.server_speed, state.volatility) == (40, 1.5, 0)
+    assert (state.cut, state.opp) == (3, 1)
+
+
+def test_later_ones_move_the_logarithm_by_the_gain(fleet: Fleet) -> None:
+    first = estimate.initial(fleet, outcome())
+    state = estimate.update(fleet, first, outcome(device_s=0.4, up_bps=80e6))
+    assert state.speed == pytest.approx(0.2 * 2**SPEED_GAIN)
+    assert state.up_bps == pytest.approx(20e6 * 4**LINK_GAIN)
+    assert state.volatility == pytest.approx(VOLATILITY_GAIN * np.log(4))
+
+
+def test_estimates_tend_to_what_is_measured_again_and_again(fleet: Fleet) -> None:
+    state = estimate.initial(fleet, outcome(device_s=8.0, up_bps=1e6))
+    for _ in range(20):
+        state = estimate.update(fleet, state, outcome())
+    assert state.speed == pytest.approx(0.2, rel=1e-3)
+    assert state.up_bps == pytest.approx(20e6, rel=1e-3)
+
+
+def test_a_slower_operating_point_is_no_slower_device(fleet: Fleet) -> None:
+    state = estimate.initial(fleet, outcome(opp=0, device_s=1.6))
+    assert state.speed == pytest.approx(0.2)
+
+
+def test_what_was_not_measured_keeps_and_ages(fleet: Fleet) -> None:
+    first = estimate.initial(fleet, outcome(down_bps=30e6, rtt_s=0.02))
+    state = first
+    for age in (1, 2, 3):
+        state = estimate.update(fleet, state, outcome(cut=0, device_s=0.0, up_bps=np.nan))
+        assert (state.speed_age, state.up_age, state.down_age) == (age, age, age)
+    for name in ("speed", "up_bps", "down_bps", "rtt_s", "volatility"):
+        assert getattr(state, name) == getattr(first, name)
+    old = replace(state, up_age=np.full((1, 1), MAX_AGE))
+    assert estimate.update(fleet, old, outcome(up_bps=np.nan)).up_age == MAX_AGE
+    assert estimate.update(fleet, state, outcome()).up_age == 0
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, np.nan, np.inf])
+def test_an_impossible_rate_is_not_measured(fleet: Fleet, rate: float) -> None:
+    first = estimate.initial(fleet, outcome())
+    state = estimate.update(fleet, first, outcome(up_bps=rate))
+    assert (state.up_bps, state.up_age, state.volatility) == (first.up_bps, 1, 0)
+
+
+def test_the_reference_is_the_modelled_native_round(fleet: Fleet) -> None:
+    state = estimate.initial(fleet, outcome(down_bps=40e6))
+    seconds = 0.16 / 0.2 + 8e6 / 20e6 + 8e6 / 40e6
+    assert state.native_s == pytest.approx(seconds)
+    each_j = 3.0 * 0.8 + 1.0 * 0.6 + 2.0 * seconds
+    assert state.native_j == pytest.approx(2 * each_j)
+    columns = cost.joint(fleet, state, fleet.native())
+    assert state.native_s == cost.round_s(fleet, columns)
+
+
+def test_later_rounds_leave_the_reference(fleet: Fleet) -> None:
+    first = estimate.initial(fleet, outcome())
+    state = estimate.update(fleet, first, outcome(device_s=5.0, up_bps=1e6))
+    assert (state.native_s, state.native_j) == (first.native_s, first.native_j)

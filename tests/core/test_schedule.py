@@ -1,0 +1,30 @@
+"""Rates of links by round and time."""
+
+from pathlib import Path
+
+from adaptoff import schedule
+from adaptoff.scenario import Link, Scenario, Step
+from adaptoff.schedule import Schedule
+
+
+def test_steps_hold_until_the_next_one() -> None:
+    steps = [Step(up_mbps=50, down_mbps=40), Step(round=5, up_mbps=5, down_mbps=4)]
+    link = Schedule(Link(steps=steps))
+    assert link.rates_bps(0) == link.rates_bps(4, elapsed_s=1e6) == (50e6, 40e6)
+    assert link.rates_bps(5) == link.rates_bps(1000) == (5e6, 4e6)
+
+
+def test_a_trace_starts_each_round_at_its_own_time(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("t_s,up_mbps,down_mbps\n0,1,1\n10,2,2\n20,3,3\n")
+    link = Schedule(Link(trace=str(path), trace_round_s=10))
+    assert [link.rates_bps(i)[0] for i in range(4)] == [1e6, 2e6, 3e6, 1e6]
+    assert link.rates_bps(0, elapsed_s=12.0) == (2e6, 2e6)
+
+
+def test_nominal_conditions_are_the_scenario_s(scenario: Scenario) -> None:
+    at = schedule.nominal(scenario, schedule.of_devices(scenario), 6)
+    assert at.speed.tolist() == [[0.25, 0.25, 1.0]]
+    assert at.up_bps.tolist() == [[5e6, 5e6, 8e6]]
+    assert at.down_bps.tolist() == [[10e6, 10e6, 20e6]]
+    assert (at.temp_c == 25).all()

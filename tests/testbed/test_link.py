@@ -1,0 +1,368 @@
+"""The link over real loopback sockets."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import zmq
+
+from adaptoff.errors import Deadline, LinkError, PeerLost
+from adaptoff.messages import Activations, Bye, Fault, Gradient, Hello, Weights
+from adaptoff.testbed import wire
+from adaptoff.testbed.link import SERVER, Config, Link
+from adaptoff.testbed.peers import Peers
+from adaptoff.testbed.wire import Data
+
+HELLO = Hello(protocol=1, version="test", role="device", device=3)
+BATCH = Activations(round=0, batch=0)
+PATIENCE_S = 10.0
+QUICK = Config(beat_s=0.05, lost_s=0.4, hang_s=0.2)
+
+
+@pytest.fixture
+def server():
+    with Link.bind() as link:
+        yield link
+
+
+@pytest.fixture
+def device(server):
+    with Link.connect(server.endpoint) as link:
+        yield link
+
+
+def greet(server, device):
+    """Introduce ``device``; returns what the server calls it."""
+    device.send(HELLO)
+    return server.recv(PATIENCE_S).peer
+
+
+def floats(nbytes, seed=0):
+    return np.random.default_rng(seed).random(nbytes // 4, dtype=np.float32)
+
+
+def test_small_messages_both_ways(server, device):
+    device.send(HELLO)
+    got = server.recv(PATIENCE_S)
+    assert (got.message, got.arrays, got.lost) == (HELLO, [], False)
+    server.send(Weights(round=1, cut=2), to=got.peer)
+    answer = device.recv(PATIENCE_S)
+    assert (answer.message, answer.peer) == (Weights(round=1, cut=2), SERVER)
+
+
+def test_20_mb_both_ways_in_order(server, device):
+    peer = greet(server, device)
+    up = [floats(20_000_000), np.arange(50, dtype=np.int64)]
+    down = floats(20_000_000, seed=1).reshape(50, -1)
+    ticket = device.send(BATCH, up)
+    device.send(Bye())
+    server.send(Gradient(round=0, batch=0, server_s=0.0), [down], to=peer)
+    server.send(Bye(), to=peer)
+    got, answer = server.recv(PATIENCE_S), device.recv(PATIENCE_S)
+    device.wait_sent(ticket, PATIENCE_S)
+    assert got.message == BATCH
+    assert all(np.array_equal(a, b) for a, b in zip(got.arrays, up, strict=True))
+    assert np.array_equal(answer.arrays[0], down)
+    assert got.nbytes > 20_000_000
+    assert got.finished_s > got.started_s
+    assert server.recv(PATIENCE_S).message == Bye()
+    assert device.recv(PATIENCE_S).message == Bye()
+
+
+def test_many_messages_keep_their_order(server, device):
+    peer = greet(server, device)
+    for number in range(500):
+        device.send(Activations(round=0, batch=number))
+        server.send(Activations(round=1, batch=number), to=peer)
+    for number in range(500):
+        assert server.recv(PATIENCE_S).message.batch == number
+        assert device.recv(PATIENCE_S).message.batch == number
+
+
+def test_devices_are_told_apart(server):
+    with contextlib.ExitStack() as stack:
+        devices = [stack.enter_context(Link.connect(server.endpoint)) for _ in range(3)]
+        peers = [greet(server, device) for device in devices]
+        assert len(set(peers)) == 3
+        for number, peer in enumerate(peers):
+            server.send(Weights(round=number, cut=0), to=peer)
+        got = [device.recv(PATIENCE_S).message.round for device in devices]
+    assert got == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("rate_bps", "nbytes"), [(20e6, 500_000), (100e6, 2_500_000)])
+@pytest.mark.parametrize("downlink", [False, True])
+def test_shaped_links_have_their_rate(server, device, rate_bps, nbytes, downlink):
+    peer = greet(server, device)
+    sender, receiver = (server, device) if downlink else (device, server)
+    to, of = (peer, SERVER) if downlink else (SERVER, peer)
+    sender.shape(to, rate_bps)
+    start_s = time.monotonic()
+    ticket = sender.send(BATCH, [floats(nbytes)], to=to)
+    got = receiver.recv(PATIENCE_S)
+    took_s = time.monotonic() - start_s
+    sender.wait_sent(ticket, PATIENCE_S)
+    assert took_s == pytest.approx(8 * nbytes / rate_bps, rel=0.15)
+    assert got.rate_bps == pytest.approx(rate_bps, rel=0.15)
+    assert got.transfer_s == pytest.approx(took_s, rel=0.15)
+    assert receiver.rates(of).in_bps == got.rate_bps
+    assert sender.rates(to).out_bps == got.rate_bps
+    assert receiver.take_rates(of).in_bps == pytest.approx(got.rate_bps)
+    assert sender.take_rates(to).out_bps == pytest.approx(got.rate_bps)
+    assert sender.take_rates(to) == (None, None)
+
+
+def test_a_shaped_peer_does_not_slow_the_others(server, device):
+    slow = greet(server, device)
+    with Link.connect(server.endpoint) as other:
+        fast = greet(server, other)
+        server.shape(slow, 1e6)
+        server.send(BATCH, [floats(1_000_000)], to=slow)
+        server.send(BATCH, [floats(1_000_000)], to=fast)
+        assert other.recv(PATIENCE_S).message == BATCH
+        with pytest.raises(Deadline):
+            device.recv(0.01)
+
+
+def test_a_shape_can_be_lifted(server, device):
+    greet(server, device)
+    device.shape(SERVER, 1e4)
+    device.send(BATCH, [floats(1_000_000)])
+    with pytest.raises(Deadline):
+        server.recv(0.05)
+    device.shape(SERVER, None)
+    assert server.recv(PATIENCE_S).message == BATCH
+
+
+# --- waiting
+
+
+def test_recv_gives_up_in_time(server):
+    start_s = time.monotonic()
+    with pytest.raises(Deadline, match="message"):
+        server.recv(0.05)
+    assert time.monotonic() - start_s < 2.0
+
+
+def test_a_full_queue_refuses(server):
+    with Link.connect(server.endpoint, Config(queue_bytes=1_000_000)) as device:
+        device.shape(SERVER, 1e6)
+        device.send(BATCH, [floats(800_000)])
+        with pytest.raises(Deadline, match="room"):
+            device.send(BATCH, [floats(800_000)])
+        device.shape(SERVER, None)
+        device.send(BATCH, [floats(800_000)], timeout_s=PATIENCE_S)
+
+
+def test_a_server_that_comes_late():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    with Link.connect(endpoint) as device:
+        ticket = device.send(HELLO)
+        with pytest.raises(Deadline):
+            device.wait_sent(ticket, 0.05)
+        with Link.bind(endpoint) as server:
+            assert server.recv(PATIENCE_S).message == HELLO
+            device.wait_sent(ticket, PATIENCE_S)
+
+
+# --- peers that end
+
+
+def test_a_closed_server_is_noticed(server, device):
+    greet(server, device)
+    server.close()
+    with pytest.raises(PeerLost):
+        device.recv(PATIENCE_S)
+    with pytest.raises(PeerLost):
+        device.send(HELLO)
+
+
+def test_a_closed_device_is_an_item(server, device):
+    peer = greet(server, device)
+    device.close()
+    item = server.recv(PATIENCE_S)
+    assert (item.peer, item.lost) == (peer, True)
+    assert isinstance(item.message, Fault)
+    with pytest.raises(PeerLost):
+        server.send(Bye(), to=peer)
+
+
+def test_what_came_before_the_end_is_not_lost(server, device):
+    peer = greet(server, device)
+    server.wait_sent(server.send(BATCH, [floats(1_000_000)], to=peer), PATIENCE_S)
+    server.close()
+    assert device.recv(PATIENCE_S).message == BATCH
+    with pytest.raises(PeerLost):
+        device.recv(PATIENCE_S)
+
+
+KILLED = """
+import sys, time
+from adaptoff.messages import Hello
+from adaptoff.testbed.link import Link
+link = Link.connect(sys.argv[1])
+link.send(Hello(protocol=1, version="test", role="device"))
+time.sleep(60)
+"""
+
+
+def test_a_killed_device_is_an_item():
+    with Link.bind(config=QUICK) as server:
+        child = subprocess.Popen([sys.executable, "-c", KILLED, server.endpoint])
+        try:
+            server.recv(PATIENCE_S)
+            child.send_signal(signal.SIGKILL)
+        finally:
+            child.kill()
+            child.wait()
+        item = server.recv(PATIENCE_S)
+        assert item.lost
+        assert "silent" in item.message.reason
+
+
+def test_a_hung_application_is_seen_and_a_waiting_one_lives():
+    with Link.bind(config=QUICK) as server, Link.connect(server.endpoint, QUICK) as device:
+        greet(server, device)
+        item = server.recv(PATIENCE_S)  # the device's application does nothing
+        assert item.lost
+        with Link.connect(server.endpoint, QUICK) as other:
+            greet(server, other)
+            waiter = threading.Thread(target=wait_long, args=(other,))
+            waiter.start()
+            with pytest.raises(Deadline):
+                server.recv(2 * (QUICK.hang_s + QUICK.lost_s))
+            waiter.join()
+
+
+def wait_long(link):
+    with contextlib.suppress(Deadline, PeerLost):
+        link.recv(2 * (QUICK.hang_s + QUICK.lost_s))
+
+
+# --- junk
+
+
+def rest_unharmed(server, device):
+    peer = greet(server, device)
+    server.send(Bye(), to=peer)
+    assert device.recv(PATIENCE_S).message == Bye()
+
+
+def until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b"junk"],
+        [b""],
+        [b"\xc1" * 70_000],
+        [b"x"] * 5000,
+        [wire.encode_envelope(Data(5, 0, 0, 0, 8, 1 << 40)), b"oversize"],
+        [wire.encode_envelope(Data(5, 0, 0, 0, 4, 4)), b"\xff" * 4],
+    ],
+    ids=["junk", "empty", "large", "many frames", "oversize", "bad header"],
+)
+def test_junk_from_a_zmq_socket(server, device, frames):
+    context = zmq.Context()
+    raw = context.socket(zmq.DEALER)
+    try:
+        raw.connect(server.endpoint)
+        raw.send_multipart(frames)
+        until(lambda: server.malformed == 1)
+        rest_unharmed(server, device)
+    finally:
+        raw.close(linger=0)
+        context.term()
+
+
+def test_junk_from_tcp_sockets(server, device):
+    dice = np.random.default_rng(0)
+    host, port = server.endpoint.removeprefix("tcp://").split(":")
+    for size in (1, 10, 64, 1000, 100_000):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port))) as raw:
+            raw.sendall(dice.bytes(size))
+    rest_unharmed(server, device)
+
+
+def test_a_frame_beyond_the_bound_ends_only_its_connection(server, device):
+    context = zmq.Context()
+    raw = context.socket(zmq.DEALER)
+    try:
+        raw.connect(server.endpoint)
+        raw.send_multipart([wire.encode_envelope(Data(5, 0, 0, 0, 8, 8)), bytes(20_000_000)])
+        rest_unharmed(server, device)
+        with pytest.raises(Deadline):
+            server.recv(0.1)
+        assert server.malformed == 0  # ZeroMQ itself has refused it
+    finally:
+        raw.close(linger=0)
+        context.term()
+
+
+# --- closing
+
+
+def own_threads():
+    return [t for t in threading.enumerate() if t.name == "adaptoff-link"]
+
+
+def test_close_is_quick_and_leaves_no_thread():
+    server = Link.bind()
+    device = Link.connect(server.endpoint)
+    nowhere = Link.connect("tcp://127.0.0.1:9")
+    greet(server, device)
+    device.shape(SERVER, 1e5)
+    device.send(BATCH, [floats(5_000_000)])
+    nowhere.send(BATCH, [floats(5_000_000)])
+    start_s = time.monotonic()
+    for link in (device, nowhere, server):
+        link.close()
+        link.close()
+    assert time.monotonic() - start_s < 1.5
+    assert own_threads() == []
+
+
+def test_a_closed_link_refuses(server, device):
+    device.close()
+    for use in (lambda: device.send(Bye()), lambda: device.recv(1), device.rates):
+        with pytest.raises(LinkError, match="closed"):
+            use()
+
+
+def test_closing_wakes_who_waits(server):
+    closer = threading.Timer(0.05, server.close)
+    closer.start()
+    with pytest.raises(LinkError, match="closed"):
+        server.recv(PATIENCE_S)
+    closer.join()
+
+
+def test_a_failed_thread_fails_the_calls(server, monkeypatch):
+    def fail(self, now_s):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Peers, "outgoing", fail)
+    server._pump.wake()
+    with pytest.raises(LinkError, match="failed") as caught:
+        server.recv(PATIENCE_S)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "tcp://127.0.0.1:notaport", "tcp://8.8.8.8:1"])
+def test_bad_endpoints(endpoint):
+    with pytest.raises(LinkError, match=endpoint):
+        Link.bind(endpoint)
+    assert own_threads() == []
