@@ -136,13 +136,26 @@ def test_a_server_stopped_during_the_demo_means_no_result(small: Path) -> None:
     assert_gone(children)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_process(small: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("count", "wait_s", "how"),
+    [
+        (1, 0, signal.SIGINT),  # while the server starts
+        (2, 0, signal.SIGINT),  # in the midst of starting devices
+        (3, 0, signal.SIGINT),
+        (3, 0, signal.SIGTERM),
+        (3, 8, signal.SIGINT),  # in a round
+    ],
+)
+def test_an_interrupted_demo_leaves_no_process(
+    small: Path, count: int, wait_s: float, how: signal.Signals
+) -> None:
     running = start(small, "--set", "workload.rounds=500")
-    children = wait_for_children(running.pid, 3)
+    children = wait_for_children(running.pid, count)
+    time.sleep(wait_s)
+    children = psutil.Process(running.pid).children(recursive=True)
     os.kill(running.pid, how)
     begun_s = time.monotonic()
-    running.communicate(timeout=30)
+    running.communicate(timeout=30)  # until all that share its standard error are gone
     assert time.monotonic() - begun_s < 2 + 1  # the promise is 2 s; 1 s for a busy machine
     assert running.returncode != 0
     assert_gone(children)
@@ -153,10 +166,20 @@ def assert_gone(children: list[psutil.Process]) -> None:
     assert alive == []
 
 
-def test_children_notice_a_parent_that_was_killed(small: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_one_line(small: Path) -> None:
+    (small.parent / "out").write_text("a file", encoding="utf-8")
+    running = start(small)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert err.startswith("adaptoff: --out")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wait_s", [0, 8])
+def test_children_notice_a_parent_that_was_killed(small: Path, wait_s: float) -> None:
     running = start(small, "--set", "workload.rounds=500")
     children = wait_for_children(running.pid, 3)
-    time.sleep(5)
+    time.sleep(wait_s)
     running.kill()
     running.wait(5)
     _, alive = psutil.wait_procs(children, timeout=30)

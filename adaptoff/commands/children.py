@@ -1,13 +1,15 @@
 """Child processes that end with their parent, whatever ends it."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
 from typing import Self
 
 import msgspec
@@ -17,6 +19,10 @@ from adaptoff.errors import PeerLost, RunError
 START_S = 60.0
 LEAVE_S = 5.0
 GRACE_S = 1.0
+
+
+LEAVE_WITH_STDIN = "ADAPTOFF_LEAVE_WITH_STDIN"
+"""set for children: they end when their standard input does"""
 
 
 class Ready(msgspec.Struct):
@@ -32,25 +38,31 @@ class Children:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Run ``adaptoff`` with ``arguments``; one compute thread, and no Ctrl-C of its own."""
-        child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "adaptoff", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        self._running[name] = child
+        """Run ``adaptoff`` with ``arguments``; one compute thread, and no Ctrl-C of its own.
+
+        Its standard input is a pipe that nobody writes to: it ends when this process does.
+        """
+        with _uninterrupted():  # a child that was started must be known, or nobody ends it
+            child = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "adaptoff", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ
+                | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", LEAVE_WITH_STDIN: "1"},
+                start_new_session=True,
+            )
+            self._running[name] = child
         return child
 
     def start_server(self, arguments: Sequence[str]) -> str:
-        """Start the server and wait for its endpoint."""
+        """Start the server and wait for its endpoint; raises RunError."""
         child = self.start("the server", arguments)
-        line = child.stdout.readline() if child.stdout else b""
+        line = _line(child, START_S)
         try:
             return msgspec.json.decode(line, type=Ready).endpoint
         except msgspec.DecodeError:
-            raise RunError(f"the server did not start (exit code {child.wait(START_S)})") from None
+            said = f"it said {line[:80]!r}, exit code {child.poll()}"
+            raise RunError(f"the server did not start: {said}") from None
 
     def check(self) -> None:
         """Raise PeerLost if one of them ended."""
@@ -68,16 +80,23 @@ class Children:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         """After a run they leave by themselves; what does not is asked to, then made to end."""
-        if kind is None:
-            self._wait(LEAVE_S)
+        try:
+            if kind is None:
+                self._wait(LEAVE_S)
+        finally:
+            with _uninterrupted():
+                self._end()
+
+    def _end(self) -> None:
         for child in self._running.values():
             child.terminate()
         self._wait(GRACE_S)
         for child in self._running.values():
             child.kill()
             child.wait()
-            if child.stdout:
-                child.stdout.close()
+            for pipe in (child.stdin, child.stdout):
+                if pipe:
+                    pipe.close()
         self._running.clear()
 
     def _wait(self, seconds: float) -> None:
@@ -85,3 +104,37 @@ class Children:
         for child in self._running.values():
             with suppress(subprocess.TimeoutExpired):
                 child.wait(max(until_s - time.monotonic(), 0.0))
+
+
+def _line(child: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """What the child prints first; empty if it says nothing in time."""
+    if child.stdout is None or not select.select([child.stdout], [], [], timeout_s)[0]:
+        return b""
+    return child.stdout.readline()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block."""
+    came: list[tuple[int, FrameType | None]] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda *call: came.append(call)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number, _ in came[:1]:
+        signal.raise_signal(number)
+
+
+def leave_with_stdin() -> None:
+    """End this process when its standard input ends, if its parent asked for that."""
+    if os.environ.get(LEAVE_WITH_STDIN):
+        threading.Thread(target=_leave_at_end_of_stdin, daemon=True).start()
+
+
+def _leave_at_end_of_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -18,6 +18,7 @@ from adaptoff.agents.results import methods
 from adaptoff.commands import summary
 from adaptoff.commands.children import Children
 from adaptoff.commands.hindsight import constant_rows, keep
+from adaptoff.commands.output import directory
 from adaptoff.commands.table import Board
 from adaptoff.policy import Policy
 from adaptoff.scenario import Scenario
@@ -47,7 +48,7 @@ def run(
     console: Console,
 ) -> dict[str, Any]:  # fmt: skip
     """Run it all; returns what ``--json`` prints. Raises RunError if a process dies."""
-    out.mkdir(parents=True, exist_ok=True)
+    directory(out)
     dilation = _dilation(scenario)
     pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"
     count = len(scenario.each_device())

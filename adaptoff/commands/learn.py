@@ -12,6 +12,7 @@ from adaptoff.agents import baselines
 from adaptoff.agents.evaluate import evaluate
 from adaptoff.agents.freeze import freeze
 from adaptoff.agents.train import TrainConfig, train
+from adaptoff.commands.output import directory
 from adaptoff.envs.emulator import Source
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.envs.scenarios import ScenarioFleet
@@ -24,11 +25,12 @@ COLUMNS = ("cost", "round_time_ratio", "energy_ratio", "regret")
 
 def run_training(settings: TrainConfig, out: Path, resume: Path | None) -> dict[str, Any]:
     """Train; returns where the last checkpoint is."""
-    return {"checkpoint": str(train(settings, out, resume))}
+    return {"checkpoint": str(train(settings, directory(out), resume))}
 
 
 def run_freezing(checkpoint: Path, out: Path, *, judge: bool) -> dict[str, Any]:
     """Freeze; returns what the policy's header says of its origin, and how it was judged."""
+    directory(out.parent)
     frozen = freeze(checkpoint)
     if judge:
         source, methods = RandomFleets(64, HELD_OUT_ROUNDS), ["policy", "planner"]

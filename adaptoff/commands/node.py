@@ -6,7 +6,7 @@ import msgspec
 
 from adaptoff import config
 from adaptoff.agents.clustering import Clusters
-from adaptoff.commands.children import Ready
+from adaptoff.commands.children import Ready, leave_with_stdin
 from adaptoff.policy import Policy
 from adaptoff.scenario import Scenario
 from adaptoff.testbed import device
@@ -19,6 +19,7 @@ REPEATS = 12
 
 def serve(scenario: Scenario, bind: str, dilation: float, *, measure: bool) -> None:
     """Say where to connect to, as one line of JSON, then serve until the driver leaves."""
+    leave_with_stdin()
     single_thread()
     work = scenario.workload
     profile = config.profile_of(scenario)
@@ -32,5 +33,6 @@ def serve(scenario: Scenario, bind: str, dilation: float, *, measure: bool) -> N
 
 def join(endpoint: str, number: int, policy: Policy) -> None:
     """Be device ``number`` of the server's scenario until it says goodbye."""
+    leave_with_stdin()
     single_thread()
     device.run(endpoint, number, policy)

@@ -1,0 +1,16 @@
+"""Where results go: found out before the work, not after it."""
+
+import tempfile
+from pathlib import Path
+
+from adaptoff.errors import InputError
+
+
+def directory(path: Path) -> Path:
+    """Make ``path`` if need be; raises InputError where nothing can be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise InputError(f"--out {path}: {error.strerror}") from None
