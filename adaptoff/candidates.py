@@ -40,7 +40,7 @@ def build(fleet: Fleet, state: FleetState) -> Table:
 
 def _grid(fleet: Fleet) -> Table:
     (n_fleets, n_clusters), n_opps = fleet.shape, fleet.relative_speed.shape[2]
-    n_cuts = fleet.device_work_s.shape[1]
+    n_cuts = fleet.up_bytes.shape[1]
     shape = (n_fleets, n_clusters, n_cuts * n_opps)
     cut = np.broadcast_to(np.repeat(np.arange(n_cuts), n_opps), shape)
     opp = np.broadcast_to(np.tile(np.arange(n_opps), n_cuts), shape)

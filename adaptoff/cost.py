@@ -8,15 +8,19 @@ clusters keep the rows that they have.
     uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2)     downlink_s likewise
     sync_s     = weights(cut) * 8 * (1 / up_bps + 1 / down_bps), once a round
     server_s   = B * work_server(cut) / server_speed * sharing
+    total_s    = sync_s + sum - (1 - 1/k) (sum - largest), k micro-batches in flight
     round_s    = max over devices
     energy_j   = dynamic_w(opp) * device_s + radio_w * link_s + idle_w * round_s
     dT/dt      = (ambient + R * P - T) / tau
+
+With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is about
+the largest stage and the time to fill the pipeline.
 
 Sharing is processor sharing by mean occupancy: a device is at the server for the share
 ``server_s / total_s`` of its round, and whoever arrives shares with those that are there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +41,8 @@ class Columns:
     sync_s: Floats
     active_j: Floats
     """joules without the idle part, which depends on the round"""
+    overlap: Floats
+    """1 - 1/k of k micro-batches in flight; (F, 1) or (F, 1, 1)"""
 
     @property
     def link_s(self) -> Floats:
@@ -46,7 +52,13 @@ class Columns:
     @property
     def total_s(self) -> Floats:
         """Seconds of a device's round, waiting for others excluded."""
-        return self.device_s + self.server_s + self.link_s
+        total_s = self.device_s + self.server_s + self.link_s
+        if not self.overlap.any():
+            return total_s
+        largest_s = np.maximum(
+            np.maximum(self.device_s, self.uplink_s), np.maximum(self.server_s, self.downlink_s)
+        )
+        return total_s - self.overlap * (total_s - self.sync_s - largest_s)
 
 
 def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
@@ -84,10 +96,7 @@ def _stretch(alone: Columns, stretch: Floats, present: Floats) -> Floats:
 
 
 def _shared(alone: Columns, stretch: Floats) -> Columns:
-    return Columns(
-        alone.device_s, alone.uplink_s, alone.server_s * stretch,
-        alone.downlink_s, alone.sync_s, alone.active_j,
-    )  # fmt: skip
+    return replace(alone, server_s=alone.server_s * stretch)
 
 
 def solo(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
@@ -101,7 +110,8 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
 
     batches, up, down = each(fleet.batches), each(at.up_bps), each(at.down_bps)
     half_rtt = each(at.rtt_s) / 2 * (of_cut(fleet.server_work_s) > 0)
-    server_speed = at.server_speed.reshape(-1, *[1] * (rows.cut.ndim - 1))
+    of_fleet = (-1, *[1] * (rows.cut.ndim - 1))
+    server_speed = at.server_speed.reshape(of_fleet)
     relative_speed = pick_opp(fleet.relative_speed, rows.opp)
     device_s = batches * of_cut(fleet.device_work_s) / (each(at.speed) * relative_speed)
     uplink_s = batches * (of_cut(fleet.up_bytes) * 8 / up + half_rtt)
@@ -115,11 +125,14 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
         downlink_s=downlink_s,
         sync_s=sync_s,
         active_j=pick_opp(fleet.dynamic_w, rows.opp) * device_s + link_j,
+        overlap=1 - 1 / fleet.depth.reshape(of_fleet),
     )
 
 
 def pick_cut(table: Floats, cut: Ints) -> Floats:
-    """Values (F, C) at cuts (F, ...)."""
+    """Values (F, C) or (F, G, C) at cuts (F, G) or (F, G, R)."""
+    if table.ndim == 3:
+        return pick_opp(table, cut)
     return np.take_along_axis(table, cut.reshape(len(cut), -1), 1).reshape(cut.shape)
 
 

@@ -32,7 +32,7 @@ class Rows:
 class Fleet:
     """What does not change within an episode."""
 
-    device_work_s: Floats  # (F, C) reference-core seconds per batch
+    device_work_s: Floats  # (F, G, C) seconds per batch at speed 1
     server_work_s: Floats  # (F, C)
     up_bytes: Floats  # (F, C) per batch
     down_bytes: Floats  # (F, C) per batch
@@ -40,6 +40,7 @@ class Fleet:
     memory_bytes: Floats  # (F, C)
     n_cuts: Ints  # (F,)
     min_cut: Ints  # (F,)
+    depth: Floats  # (F,) micro-batches in flight, 1 = one stage after another
     energy_weight: Floats  # (F,)
     heat_limit_c: Floats  # (F,)
     active: Bools  # (F, G)
@@ -128,6 +129,8 @@ def build(
     depth = max(len(board.opps) for board in boards)
     return Fleet(
         **_dnn(profile, work.batch_size),
+        device_work_s=np.array([[profile.column("device_s", work.batch_size)] * len(boards)]),
+        depth=np.ones(1),
         min_cut=np.array([min(work.min_cut, profile.native)]),
         energy_weight=np.array([goal.energy_weight]),
         heat_limit_c=np.array([goal.heat_limit_c]),
@@ -153,7 +156,6 @@ def _dnn(profile: Profile, batch_size: int) -> dict[str, Any]:
 
     names = ("up_bytes", "down_bytes", "sync_bytes", "memory_bytes")
     return {
-        "device_work_s": column("device_s"),
         "server_work_s": column("server_s"),
         "n_cuts": np.array([len(profile.cuts)]),
         **{name: column(name) for name in names},

@@ -5,6 +5,7 @@ the true conditions; what a backend reports of it carries measurement noise, and
 measured where enough bytes travelled. Round times, joules and degrees are reported as they are.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -77,11 +78,12 @@ class EmulatedFleet:
             name: noisy(getattr(columns, name))
             for name in ("device_s", "uplink_s", "server_s", "downlink_s", "sync_s")
         }
+        measured = replace(columns, **parts)
         return Outcome(
             cut=rows.cut,
             opp=rows.opp,
             **parts,
-            total_s=sum(parts.values(), np.zeros(rows.cut.shape)),
+            total_s=measured.total_s,
             energy_j=cost.energy_j(self._fleet, columns, seconds),
             temp_c=self._temp_c,
             up_bps=np.where(up >= MEASURABLE_BYTES, noisy(at.up_bps), np.nan),

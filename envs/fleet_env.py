@@ -36,7 +36,7 @@ class Shape:
     @staticmethod
     def of(fleet: Fleet) -> "Shape":
         """What a backend of constant shape needs."""
-        rows = fleet.device_work_s.shape[1] * fleet.relative_speed.shape[2]
+        rows = fleet.up_bytes.shape[1] * fleet.relative_speed.shape[2]
         return Shape(fleet.shape[1], min(rows, candidates.R_MAX))
 
 

@@ -52,13 +52,14 @@ class RandomFleets:
 def draw_fleet(rng: np.random.Generator, n_fleets: int, limits: Limits) -> Fleet:
     """Static facts of ``n_fleets`` random fleets."""
     shape = (n_fleets, limits.clusters)
-    dnn = _dnn(rng, n_fleets, limits.cuts)
+    dnn = _dnn(rng, n_fleets, limits.clusters, limits.cuts)
     n_clusters = rng.integers(1, limits.clusters + 1, (n_fleets, 1))
     weight = log_uniform(rng, 0.02, 2.0, (n_fleets,))
     return Fleet(
         **dnn,
         **_boards(rng, shape, limits.opps),
         min_cut=(rng.random(n_fleets) < 0.7).astype(np.int64),
+        depth=np.ones(n_fleets),
         energy_weight=np.where(rng.random(n_fleets) < 0.15, 0.0, weight),
         heat_limit_c=rng.uniform(55.0, 90.0, n_fleets),
         active=np.arange(limits.clusters) < n_clusters,
@@ -86,7 +87,7 @@ def _link_level(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return level * log_uniform(rng, 0.25, 4.0, shape)
 
 
-def _dnn(rng: np.random.Generator, n_fleets: int, most: int) -> dict[str, Any]:
+def _dnn(rng: np.random.Generator, n_fleets: int, n_clusters: int, most: int) -> dict[str, Any]:
     """Columns (F, C) of random DNNs in training, padded with their native cut."""
     n_cuts = rng.integers(MIN_CUTS, most + 1, n_fleets)
     at = np.minimum(np.arange(most), n_cuts[:, None] - 1)
@@ -98,7 +99,7 @@ def _dnn(rng: np.random.Generator, n_fleets: int, most: int) -> dict[str, Any]:
     up_bytes = np.where(inner, _activations(rng, n_fleets, most), 0.0)
     return {
         "n_cuts": n_cuts,
-        "device_work_s": work_s * done,
+        "device_work_s": np.repeat((work_s * done)[:, None], n_clusters, 1),
         "server_work_s": np.where(inner, work_s * (1.02 - done), 0.0),
         "up_bytes": up_bytes,
         "down_bytes": np.where(at > 0, np.maximum(up_bytes - LABEL_BYTES, 0.0), 0.0),

@@ -165,7 +165,7 @@ def draw_world(
     """Random fleets; ``span`` is how many decades each figure strays from its usual value."""
     rng = np.random.default_rng(seed)
     fleet = Fleet(
-        **_dnn(rng, fleets, cuts, span),
+        **_dnn(rng, (fleets, clusters), cuts, span),
         **_boards(rng, (fleets, clusters), opps, span, padded=padded),
     )
     return fleet, _state(rng, fleet, span)
@@ -175,7 +175,10 @@ def _around(rng: np.random.Generator, value: float, shape: tuple[int, ...], span
     return value * 10 ** rng.uniform(-span, span, shape)
 
 
-def _dnn(rng: np.random.Generator, fleets: int, cuts: int, span: float) -> dict[str, Any]:
+def _dnn(
+    rng: np.random.Generator, shape: tuple[int, int], cuts: int, span: float
+) -> dict[str, Any]:
+    fleets = shape[0]
     done = np.zeros((fleets, cuts))
     done[:, 1:] = rng.dirichlet(np.ones(cuts - 1), fleets).cumsum(1)
     work_s = _around(rng, 0.1, (fleets, 1), span)
@@ -184,7 +187,8 @@ def _dnn(rng: np.random.Generator, fleets: int, cuts: int, span: float) -> dict[
     down_bytes = up_bytes.copy()
     down_bytes[:, 0] = 0
     return {
-        "device_work_s": work_s * done,
+        "device_work_s": np.repeat((work_s * done)[:, None], shape[1], 1),
+        "depth": rng.choice([1.0, 1.0, 4.0], fleets),
         "server_work_s": work_s * (1 - done).clip(0) * (np.arange(cuts) < cuts - 1),
         "up_bytes": up_bytes,
         "down_bytes": down_bytes,

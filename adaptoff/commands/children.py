@@ -124,8 +124,8 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number, _ in came[:1]:
-        signal.raise_signal(number)
+    for caught, _ in came[:1]:
+        signal.raise_signal(caught)
 
 
 def leave_with_stdin() -> None:

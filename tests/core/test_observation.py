@@ -139,4 +139,4 @@ def test_a_cluster_is_seen_alike_wherever_it_stands(world: MakeWorld, seed: int)
     np.testing.assert_allclose(look(*turned), look(fleet, state)[:, [2, 0, 1]], atol=1e-5)
 
 
-DNN = {"device_work_s", "server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"}
+DNN = {"server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"}

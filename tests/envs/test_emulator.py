@@ -36,7 +36,7 @@ def tiny(count: float = 1.0) -> Fleet:
     """One cluster; cut 1: 0.1 s here, 0.2 s there, 1 MB up, 0.5 MB down, 2 MB of weights."""
     one: Floats = np.ones((1, 1))
     return Fleet(
-        device_work_s=np.array([[0.0, 0.1, 0.3]]), server_work_s=np.array([[0.3, 0.2, 0.0]]),
+        device_work_s=np.array([[[0.0, 0.1, 0.3]]]), depth=np.ones(1), server_work_s=np.array([[0.3, 0.2, 0.0]]),
         up_bytes=np.array([[2e6, 1e6, 0.0]]), down_bytes=np.array([[0.0, 0.5e6, 0.0]]),
         sync_bytes=np.array([[0.0, 2e6, 4e6]]), memory_bytes=np.zeros((1, 3)),
         n_cuts=np.array([3]), min_cut=np.array([0]), energy_weight=np.array([1.0]),
@@ -135,7 +135,7 @@ def test_random_fleets_are_finite_and_fit_their_limits() -> None:
         for field in fields(part):
             assert np.isfinite(getattr(part, field.name)).all(), field.name
     assert (fleet.relative_speed[..., -1] == 1.0).all()
-    assert (np.diff(fleet.device_work_s, axis=1) >= 0).all()
+    assert (np.diff(fleet.device_work_s, axis=2) >= 0).all()
     native = fleet.n_cuts - 1
     each = np.arange(200)
     for name in ("server_work_s", "up_bytes", "down_bytes"):
