@@ -5,11 +5,14 @@ Pareto front in (round seconds, joules, uplink bytes) is kept, with the native a
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptoff import cost
-from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Options, Rows
 
 R_MAX = 64
 
@@ -20,6 +23,42 @@ class Table:
 
     rows: Rows
     valid: Bools
+
+    @cached_property
+    def options(self) -> Options:
+        """The possible rows, in order: every cluster has at least one."""
+        fleet, cluster, row = self._place
+        at = fleet, cluster, row
+        return Options(fleet, cluster, self.rows.cut[at], self.rows.opp[at])
+
+    @cached_property
+    def _place(self) -> tuple[Ints, Ints, Ints]:
+        fleet, cluster, row = np.nonzero(self.valid)
+        return fleet, cluster, row
+
+    @cached_property
+    def _starts(self) -> Ints:
+        """Where each cluster's options begin, (F * G,)."""
+        n_rows = self.valid.sum(2).ravel()
+        return np.cumsum(n_rows) - n_rows
+
+    def spread(self, values: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
+        """Values (V, ...) of the options as (F, G, R, ...), ``fill`` in impossible rows."""
+        padded = np.zeros((*self.valid.shape, *values.shape[1:]), values.dtype)
+        if fill:
+            padded[...] = fill
+        padded[self._place] = values
+        return padded
+
+    def least(self, values: Floats) -> Floats:
+        """Smallest of the options' values (V,) in each cluster, (F, G)."""
+        return np.minimum.reduceat(values, self._starts).reshape(self.valid.shape[:2])
+
+    def at_least(self, values: Floats) -> Ints:
+        """Position (F, G) among the options (V,) of each cluster's first smallest value."""
+        least = self.least(values)[self.options.fleet, self.options.cluster]
+        place = np.where(values == least, np.arange(len(values)), len(values))
+        return np.minimum.reduceat(place, self._starts).reshape(self.valid.shape[:2])
 
     def take(self, index: Ints) -> Rows:
         """The rows at ``index`` (F, G)."""
@@ -61,10 +100,11 @@ def _possible(fleet: Fleet, rows: Rows) -> Bools:
 
 def _bounded(fleet: Fleet, state: FleetState, table: Table) -> Table:
     """The R_MAX most useful rows of each cluster, in the grid's order."""
-    columns = cost.alternatives(fleet, state, table.rows, cost.joint(fleet, state, state.rows))
-    up_bytes = cost.pick_cut(fleet.up_bytes, table.rows.cut)
-    goals = np.stack([columns.total_s, columns.active_j, up_bytes], -1)
-    rank = np.where(_front(goals, table.valid), 1.0, 2.0) - 1 / (1 + columns.total_s)
+    options, current = table.options, cost.joint(fleet, state, state.rows)
+    columns = cost.alternatives(fleet, state, options, current)
+    up_bytes = cost.of_cut(fleet.up_bytes, options)
+    goals = table.spread(np.stack([columns.total_s, columns.active_j, up_bytes], -1), np.inf)
+    rank = np.where(_front(goals, table.valid), 1.0, 2.0) - 1 / (1 + goals[..., 0])
     for rows in (fleet.native(), state.rows):
         rank[_same(table.rows, rows)] = 0.0
     keep = np.sort(np.argsort(np.where(table.valid, rank, 9.0), 2, kind="stable")[..., :R_MAX], 2)
@@ -80,7 +120,7 @@ def _front(goals: Floats, valid: Bools) -> Bools:
     """Which rows (F, G, R) no other valid row beats in all goals (F, G, R, 3)."""
     front = np.zeros_like(valid)
     for at in np.ndindex(valid.shape[:2]):
-        mine = np.where(valid[at][:, None], goals[at], np.inf)
+        mine = goals[at]
         no_worse = (mine[None] <= mine[:, None]).all(-1)
         better = (mine[None] < mine[:, None]).any(-1)
         front[at] = valid[at] & ~np.any(no_worse & better, axis=1)

@@ -9,7 +9,7 @@ import msgspec
 
 from adaptoff import profile as profiles
 from adaptoff import scenario as scenarios
-from adaptoff.errors import ScenarioError
+from adaptoff.errors import ProfileError, ScenarioError
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
@@ -27,15 +27,50 @@ def load(source: str, overrides: tuple[str, ...] = ()) -> Scenario:
 
 
 def profile_of(scenario: Scenario) -> Profile:
-    """The measured profile that ships for the scenario's model."""
-    name = f"{scenario.workload.model}.json"
-    return profiles.decode((resources.files("adaptoff.data") / name).read_bytes, name)
+    """The profile of the scenario's model, which has seconds for all of its boards.
+
+    Raises ProfileError where it does not ship, and for a board of a class that it does not know.
+    """
+    profile = find_profile(scenario.workload.model)
+    for name, board in scenario.boards.items():
+        try:
+            profile.column("device_s", 1, board.device_class)
+        except ProfileError as error:
+            raise ProfileError(f"{scenario.name}: boards.{name}: {error}") from None
+    return profile
+
+
+def find_profile(source: str) -> Profile:
+    """A profile that ships with the package by its name, or one from a file by its path.
+
+    Raises ProfileError naming what ships, or file and field.
+    """
+    names = shipped_profiles()
+    if source in names:
+        name = f"{source}.json"
+        return profiles.decode((resources.files("adaptoff.data") / name).read_bytes, name)
+    try:
+        text = Path(source).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no possible file name
+        raise ProfileError(
+            f"{source}: neither a readable file nor one of {', '.join(names)}: {error}"
+        ) from None
+    return profiles.decode(lambda: text, source)
 
 
 def shipped() -> list[str]:
     """Names of the scenarios that ship with the package."""
-    files = resources.files("adaptoff.data").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+    return _data_files(".toml")
+
+
+def shipped_profiles() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return _data_files(".json")
+
+
+def _data_files(suffix: str) -> list[str]:
+    names = (file.name for file in resources.files("adaptoff.data").iterdir())
+    return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
 def _read(source: str) -> str:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff import candidates, cost
+from adaptoff import candidates, cost, risk
 from adaptoff.candidates import Table
 from adaptoff.figures import view
 from adaptoff.fleet import Bools, Fleet, FleetState, Ints, Rows
 from adaptoff.messages import Decision, FleetFigures, Row, Source
-from adaptoff.observation import observe, row_costs
+from adaptoff.observation import observe
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Board, Scenario
@@ -41,10 +41,16 @@ def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
 
 
 def guard(fleet: Fleet, state: FleetState, table: Table, index: Ints) -> Choice:
-    """Replace a row predicted to cost over ``GUARD_RATIO`` times the cluster's best by that one."""
+    """Replace rows that are out of the question by the cluster's cheapest that is not.
+
+    That is a row predicted to cost over ``GUARD_RATIO`` times the cheapest one, and a row that may
+    break the heat limit where another would not.
+    """
     current = cost.joint(fleet, state, state.rows)
-    columns = cost.alternatives(fleet, state, table.rows, current)
-    costs = np.where(table.valid, row_costs(fleet, state, current, columns), np.inf)
+    columns = cost.alternatives(fleet, state, table.options, current)
+    outlook = risk.as_estimated(fleet, state, table, current, columns)
+    options = np.where(risk.too_hot(outlook), np.inf, risk.if_others_stay(outlook))
+    costs = table.spread(options, np.inf)
     chosen = np.take_along_axis(costs, index[..., None], 2)[..., 0]
     bad = chosen > GUARD_RATIO * costs.min(2)
     return Choice(table.take(np.where(bad, costs.argmin(2), index)), bad)
@@ -56,7 +62,7 @@ class Controller:
     def __init__(self, device: int, scenario: Scenario, profile: Profile, policy: Policy) -> None:
         """``device`` is its id in the scenario's order."""
         self.device, self.scenario, self.profile, self.policy = device, scenario, profile, policy
-        self.board = self._board_of(device)
+        self.board = scenario.board_of(device)
         self.row = self.native
 
     @property
@@ -82,7 +88,7 @@ class Controller:
         choice = decide(seen.fleet, seen.state, self.policy)
         cluster = figures.clusters[self.device]
         row = Row(cut=int(choice.rows.cut[0, cluster]), opp=int(choice.rows.opp[0, cluster]))
-        like = self._board_of(figures.telemetry[cluster].device)
+        like = self.scenario.board_of(figures.telemetry[cluster].device)
         return translate(row, like, self.board), self._source(figures, choice, cluster)
 
     def _source(self, figures: FleetFigures, choice: Choice, cluster: int) -> Source:
@@ -90,9 +96,6 @@ class Controller:
             return "policy"
         log.warning("round %d: the guard replaced the policy's row", figures.round)
         return "planner"
-
-    def _board_of(self, device: int) -> Board:
-        return self.scenario.boards[self.scenario.each_device()[device].board]
 
     def _say(self, round_: int, row: Row, source: Source) -> Decision:
         self.row = row

@@ -1,8 +1,7 @@
 """The cost model: rows -> seconds, joules, degrees.
 
-Pure functions of arrays that broadcast over leading axes; no state. Rows are either the joint
-choice of a fleet, (F, G), or the alternatives of each cluster, (F, G, R), in which case all other
-clusters keep the rows that they have.
+Pure functions of arrays; no state. Rows are either the joint choice of a fleet, (F, G), or V
+options of clusters whose neighbours keep the rows that they have, (V,).
 
     device_s   = B * work(cut) / (speed * g(opp))
     uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2)     downlink_s likewise
@@ -13,18 +12,20 @@ clusters keep the rows that they have.
     energy_j   = dynamic_w(opp) * device_s + radio_w * link_s + idle_w * round_s
     dT/dt      = (ambient + R * P - T) / tau
 
-With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is about
-the largest stage and the time to fill the pipeline.
+With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is
+about the largest stage and the time to fill the pipeline.
 
 Sharing is processor sharing by mean occupancy: a device is at the server for the share
 ``server_s / total_s`` of its round, and whoever arrives shares with those that are there.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Rows
+from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Options, Rows
 
 SHARING_STEPS = 4
 MAX_OCCUPANCY = 0.98
@@ -42,7 +43,7 @@ class Columns:
     active_j: Floats
     """joules without the idle part, which depends on the round"""
     overlap: Floats
-    """1 - 1/k of k micro-batches in flight; (F, 1) or (F, 1, 1)"""
+    """1 - 1/k of k micro-batches in flight; (F, 1) or (V,)"""
 
     @property
     def link_s(self) -> Floats:
@@ -71,13 +72,12 @@ def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
     return _shared(alone, stretch)
 
 
-def alternatives(fleet: Fleet, at: Conditions, rows: Rows, current: Columns) -> Columns:
-    """Columns (F, G, R) of each cluster's rows while the others keep their ``current``."""
-    alone = solo(fleet, at, rows)
-    present = np.where(fleet.active, fleet.count, 0.0)
-    busy = present * occupancy(current)
-    others = (busy.sum(1, keepdims=True) - busy)[..., None]
-    siblings = np.maximum(fleet.count - 1, 0)[..., None]
+def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Columns) -> Columns:
+    """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G)."""
+    alone = solo(fleet, at, options)
+    busy = np.where(fleet.active, fleet.count, 0.0) * occupancy(current)
+    others = of_cluster(busy.sum(1, keepdims=True) - busy, options)
+    siblings = of_cluster(np.maximum(fleet.count - 1, 0), options)
     stretch = np.ones_like(alone.server_s)
     for _ in range(SHARING_STEPS):
         stretch = 1 + others + siblings * occupancy(_shared(alone, stretch))
@@ -99,34 +99,56 @@ def _shared(alone: Columns, stretch: Floats) -> Columns:
     return replace(alone, server_s=alone.server_s * stretch)
 
 
-def solo(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
-    """Columns as if the server were its own; rows (F, G) or (F, G, R)."""
+def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
+    """Columns as if the server were its own; rows (F, G) or options (V,)."""
 
     def each(values: Floats) -> Floats:
-        return values[..., None] if rows.cut.ndim == 3 else values
-
-    def of_cut(table: Floats) -> Floats:
-        return pick_cut(table, rows.cut)
+        return of_cluster(values, rows)
 
     batches, up, down = each(fleet.batches), each(at.up_bps), each(at.down_bps)
-    half_rtt = each(at.rtt_s) / 2 * (of_cut(fleet.server_work_s) > 0)
-    of_fleet = (-1, *[1] * (rows.cut.ndim - 1))
-    server_speed = at.server_speed.reshape(of_fleet)
-    relative_speed = pick_opp(fleet.relative_speed, rows.opp)
-    device_s = batches * of_cut(fleet.device_work_s) / (each(at.speed) * relative_speed)
-    uplink_s = batches * (of_cut(fleet.up_bytes) * 8 / up + half_rtt)
-    downlink_s = batches * (of_cut(fleet.down_bytes) * 8 / down + half_rtt)
-    sync_s = of_cut(fleet.sync_bytes) * 8 * (1 / up + 1 / down)
+    server_work_s = of_cut(fleet.server_work_s, rows)
+    half_rtt = each(at.rtt_s) / 2 * (server_work_s > 0)
+    speed = each(at.speed) * of_opp(fleet.relative_speed, rows)
+    device_s = batches * of_cut(fleet.device_work_s, rows) / speed
+    uplink_s = batches * (of_cut(fleet.up_bytes, rows) * 8 / up + half_rtt)
+    downlink_s = batches * (of_cut(fleet.down_bytes, rows) * 8 / down + half_rtt)
+    sync_s = of_cut(fleet.sync_bytes, rows) * 8 * (1 / up + 1 / down)
     link_j = each(fleet.radio_w) * (uplink_s + downlink_s + sync_s)
     return Columns(
         device_s=device_s,
         uplink_s=uplink_s,
-        server_s=batches * of_cut(fleet.server_work_s) / server_speed,
+        server_s=batches * server_work_s / of_fleet(at.server_speed, rows),
         downlink_s=downlink_s,
         sync_s=sync_s,
-        active_j=pick_opp(fleet.dynamic_w, rows.opp) * device_s + link_j,
-        overlap=1 - 1 / fleet.depth.reshape(of_fleet),
+        active_j=of_opp(fleet.dynamic_w, rows) * device_s + link_j,
+        overlap=of_fleet(1 - 1 / fleet.depth, rows),
     )
+
+
+def of_fleet(values: Floats, rows: Rows | Options) -> Floats:
+    """Values (F,) for rows (F, G) or options (V,)."""
+    return values[rows.fleet] if isinstance(rows, Options) else values[:, None]
+
+
+def of_cluster(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[Any]:
+    """Values (F, G) for rows (F, G) or options (V,)."""
+    return values[rows.fleet, rows.cluster] if isinstance(rows, Options) else values
+
+
+def of_cut(table: Floats, rows: Rows | Options) -> Floats:
+    """Values (F, C) or (F, G, C) at the cuts of rows (F, G) or options (V,)."""
+    if isinstance(rows, Rows):
+        return pick_cut(table, rows.cut)
+    if table.ndim == 3:
+        return table[rows.fleet, rows.cluster, rows.cut]
+    return table[rows.fleet, rows.cut]
+
+
+def of_opp(table: Floats, rows: Rows | Options) -> Floats:
+    """Values (F, G, K) at the operating points of rows (F, G) or options (V,)."""
+    if isinstance(rows, Rows):
+        return pick_opp(table, rows.opp)
+    return table[rows.fleet, rows.cluster, rows.opp]
 
 
 def pick_cut(table: Floats, cut: Ints) -> Floats:
@@ -155,15 +177,15 @@ def energy_j(fleet: Fleet, columns: Columns, seconds: Floats) -> Floats:
 
 
 def heat(fleet: Fleet, temp_c: Floats, device_j: Floats, seconds: Floats) -> Floats:
-    """Degrees after ``seconds`` of a device that used ``device_j``; first-order RC.
+    """Degrees (F, G) after ``seconds`` of a device that used ``device_j``; all (F, G)."""
+    watts = device_j / np.maximum(seconds, 1e-9)
+    return warmed(temp_c, fleet.ambient_c, fleet.heat_c_per_w, fleet.heat_tau_s, watts, seconds)
 
-    Shapes (F, G) or (F, G, R), alike in all three.
-    """
 
-    def each(values: Floats) -> Floats:
-        return values[..., None] if device_j.ndim == 3 else values
-
-    settled = each(fleet.ambient_c) + each(fleet.heat_c_per_w) * device_j / np.maximum(
-        seconds, 1e-9
-    )
-    return settled + (temp_c - settled) * np.exp(-seconds / each(fleet.heat_tau_s))
+def warmed(
+    temp_c: Floats, ambient_c: Floats, heat_c_per_w: Floats, heat_tau_s: Floats, watts: Floats,
+    seconds: Floats,
+) -> Floats:  # fmt: skip
+    """Degrees after ``seconds`` at ``watts``, first-order RC; any shapes that broadcast."""
+    settled_c = ambient_c + heat_c_per_w * watts
+    return settled_c + (temp_c - settled_c) * np.exp(-seconds / heat_tau_s)

@@ -9,7 +9,11 @@ from adaptoff.fleet import Fleet, FleetState, Floats, Outcome
 
 SPEED_GAIN = 0.6
 LINK_GAIN = 0.8
-VOLATILITY_GAIN = 0.3
+VOLATILITY_GAIN = 0.12
+LINK_VOLATILITY, SPEED_VOLATILITY = 0.28, 0.1
+"""assumed at first: how far links and speeds move in a round, as |logarithm|"""
+USUAL_GAIN = 0.12
+"""of the slow averages"""
 UNKNOWN_BPS = 10e6
 """assumed of a link that was never measured"""
 MAX_AGE = 1000.0
@@ -31,7 +35,12 @@ def initial(fleet: Fleet, warm_up: Outcome) -> FleetState:
         speed_age=np.full(shape, MAX_AGE),
         up_age=np.full(shape, MAX_AGE),
         down_age=np.full(shape, MAX_AGE),
-        volatility=np.zeros(shape),
+        volatility=np.full(shape, LINK_VOLATILITY),
+        speed_volatility=np.full(shape, SPEED_VOLATILITY),
+        usual_speed=np.ones(shape),
+        usual_up_bps=np.full(shape, UNKNOWN_BPS),
+        usual_down_bps=np.full(shape, UNKNOWN_BPS),
+        usual_server_speed=warm_up.server_speed,
         cut=fleet.native().cut,
         opp=fleet.native().opp,
         native_s=np.ones(shape[0]),
@@ -53,7 +62,8 @@ def with_reference(fleet: Fleet, state: FleetState) -> FleetState:
 
 def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
     """The state after a round."""
-    speed, speed_age = _blend(prior.speed, prior.speed_age, _speed(fleet, seen), SPEED_GAIN)
+    measured = _speed(fleet, seen)
+    speed, speed_age = _blend(prior.speed, prior.speed_age, measured, SPEED_GAIN)
     up_bps, up_age = _blend(prior.up_bps, prior.up_age, seen.up_bps, LINK_GAIN)
     down_bps, down_age = _blend(prior.down_bps, prior.down_age, seen.down_bps, LINK_GAIN)
     return replace(
@@ -66,8 +76,17 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
         down_age=down_age,
         rtt_s=np.where(np.isfinite(seen.rtt_s), seen.rtt_s, prior.rtt_s),
         temp_c=seen.temp_c,
-        volatility=_volatility(prior, seen),
+        volatility=_volatility(prior.volatility, prior.up_bps, prior.up_age, seen.up_bps),
+        speed_volatility=_volatility(
+            prior.speed_volatility, prior.speed, prior.speed_age, measured
+        ),
+        usual_speed=_blend(prior.usual_speed, prior.speed_age, measured, USUAL_GAIN)[0],
+        usual_up_bps=_blend(prior.usual_up_bps, prior.up_age, seen.up_bps, USUAL_GAIN)[0],
+        usual_down_bps=_blend(prior.usual_down_bps, prior.down_age, seen.down_bps, USUAL_GAIN)[0],
         server_speed=seen.server_speed,
+        usual_server_speed=_blend(
+            prior.usual_server_speed, np.zeros(1), seen.server_speed, USUAL_GAIN
+        )[0],
         cut=seen.cut,
         opp=seen.opp,
     )
@@ -91,9 +110,8 @@ def _blend(old: Floats, age: Floats, new: Floats, gain: float) -> tuple[Floats, 
     )
 
 
-def _volatility(prior: FleetState, seen: Outcome) -> Floats:
-    known = np.isfinite(seen.up_bps) & (seen.up_bps > 0) & (prior.up_age < MAX_AGE)
-    jump = np.abs(np.log(np.where(known, seen.up_bps, prior.up_bps) / prior.up_bps))
-    return np.where(
-        known, prior.volatility + VOLATILITY_GAIN * (jump - prior.volatility), prior.volatility
-    )
+def _volatility(old: Floats, last: Floats, age: Floats, new: Floats) -> Floats:
+    """EWMA of how far a measurement is from the estimate before it, in logarithms."""
+    known = np.isfinite(new) & (new > 0) & (age < MAX_AGE)
+    jump = np.abs(np.log(np.where(known, new, last) / last))
+    return np.where(known, old + VOLATILITY_GAIN * (jump - old), old)

@@ -44,8 +44,7 @@ def fleet_of(
     scenario: Scenario, profile: Profile, seen: Sequence[Telemetry], counts: Sequence[int]
 ) -> Fleet:
     """The fleet (F = 1) of the boards that sent this telemetry."""
-    devices = scenario.each_device()
-    boards = [scenario.boards[devices[t.device].board] for t in seen]
+    boards = [scenario.board_of(t.device) for t in seen]
     return fleets.build(profile, scenario, boards, counts)
 
 
@@ -70,8 +69,10 @@ def _estimate(prior: dict[str, list[float]], name: str) -> Any:  # noqa: ANN401
 
 
 _WHOLE = {"cut", "opp"}
-_SINGLE = {"server_speed", "native_s", "native_j"}
-_POSITIVE = {"speed", "up_bps", "down_bps", *_SINGLE}
+_SINGLE = {"server_speed", "usual_server_speed", "native_s", "native_j"}
+_POSITIVE = {
+    "speed", "up_bps", "down_bps", "usual_speed", "usual_up_bps", "usual_down_bps", *_SINGLE,
+}  # fmt: skip
 
 
 def outcome_of(seen: Sequence[Telemetry], round_s: float, server_speed: float) -> Outcome:

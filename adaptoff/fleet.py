@@ -29,6 +29,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Options:
+    """V rows one after another, and whose they are: what could be chosen, without padding."""
+
+    fleet: Ints  # (V,)
+    cluster: Ints  # (V,)
+    cut: Ints  # (V,)
+    opp: Ints  # (V,)
+
+
+@dataclass(frozen=True)
 class Fleet:
     """What does not change within an episode."""
 
@@ -87,6 +97,11 @@ class FleetState(Conditions):
     up_age: Floats  # (F, G)
     down_age: Floats  # (F, G)
     volatility: Floats  # (F, G) EWMA of |log change| of the uplink per round
+    speed_volatility: Floats  # (F, G) the same of the speed
+    usual_speed: Floats  # (F, G) slow EWMA, what it may return to
+    usual_up_bps: Floats  # (F, G)
+    usual_down_bps: Floats  # (F, G)
+    usual_server_speed: Floats  # (F,)
     cut: Ints  # (F, G) row of the last round
     opp: Ints  # (F, G)
     native_s: Floats  # (F,) modelled native round at the episode's reset
@@ -123,13 +138,16 @@ class Outcome:
 def build(
     profile: Profile, scenario: Scenario, boards: Sequence[Board], counts: Sequence[int]
 ) -> Fleet:
-    """One fleet (F = 1) with a cluster for each board, ``counts`` devices in each."""
+    """One fleet (F = 1) with a cluster for each board, ``counts`` devices in each.
+
+    Raises ProfileError for a board whose class the profile has no seconds of.
+    """
     columns: dict[str, Any] = {name: _column(boards, name) for name in _BOARD_FIELDS}
     work, goal = scenario.workload, scenario.objective
     depth = max(len(board.opps) for board in boards)
     return Fleet(
         **_dnn(profile, work.batch_size),
-        device_work_s=np.array([[profile.column("device_s", work.batch_size)] * len(boards)]),
+        device_work_s=_device_work_s(profile, boards, work.batch_size),
         depth=np.ones(1),
         min_cut=np.array([min(work.min_cut, profile.native)]),
         energy_weight=np.array([goal.energy_weight]),
@@ -148,6 +166,11 @@ def build(
 _BOARD_FIELDS = (
     "idle_w", "radio_w", "heat_c_per_w", "heat_tau_s", "ambient_c", "trip_c",
 )  # fmt: skip
+
+
+def _device_work_s(profile: Profile, boards: Sequence[Board], batch_size: int) -> Floats:
+    """(1, G, C), each board by the seconds of its class."""
+    return np.array([[profile.column("device_s", batch_size, b.device_class) for b in boards]])
 
 
 def _dnn(profile: Profile, batch_size: int) -> dict[str, Any]:

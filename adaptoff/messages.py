@@ -12,7 +12,7 @@ from msgspec import Meta
 from adaptoff.profile import Profile
 from adaptoff.scenario import MAX_DEVICES, Scenario
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_CLUSTERS = 8
 GONE = 255
 
@@ -116,14 +116,28 @@ class Reset(Message, frozen=True, kw_only=True, tag="reset"):
     A device echoes it: what it says afterwards belongs to the new episode.
     """
 
+    command: Index
+    """counts the driver's commands, so that a late answer is not taken for the next one's"""
     seed: Index
     restart: bool
 
 
 class RunRound(Message, frozen=True, kw_only=True, tag="run-round"):
-    """Driver to server: run a round; without ``rows`` (one a cluster) the devices decide."""
+    """Driver to server: run a round with one row a cluster or a device; with neither they decide.
 
-    rows: Annotated[list[Row], Meta(max_length=MAX_CLUSTERS)] | None
+    Raises ValueError for both.
+    """
+
+    command: Index
+    """as in ``Reset``"""
+    rows: Annotated[list[Row], Meta(max_length=MAX_CLUSTERS)] | None = None
+    """by cluster, with the OPPs of its slowest member's board"""
+    each: Annotated[list[Row], Meta(max_length=MAX_DEVICES)] | None = None
+    """by device, with the OPPs of its own board"""
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and self.each is not None:
+            raise ValueError("rows by cluster or by device, not both")
 
 
 class RoundStart(Message, frozen=True, kw_only=True, tag="round-start"):
@@ -184,6 +198,8 @@ class Report(Message, frozen=True, kw_only=True, tag="report"):
 class RoundReport(Message, frozen=True, kw_only=True, tag="round-report"):
     """Server to driver: what the round was."""
 
+    command: Index
+    """which it answers; a reset is answered with its warm-up round"""
     round: Index
     round_s: Seconds
     telemetry: list[Telemetry]
@@ -200,6 +216,8 @@ class Fault(Message, frozen=True, kw_only=True, tag="fault"):
     """Either way: why the sender gives up."""
 
     reason: Text
+    command: Index | None = None
+    """which it answers, if it is one of the driver's"""
 
 
 class Bye(Message, frozen=True, kw_only=True, tag="bye"):

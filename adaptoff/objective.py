@@ -5,6 +5,8 @@ import numpy as np
 from adaptoff.fleet import Floats
 
 HEAT_SCALE_C = 10.0
+HEAT_BROKEN = 1.0
+"""what it costs to break the heat limit at all, in native rounds"""
 
 
 def cost(
@@ -18,7 +20,8 @@ def cost(
     """T/T_native + energy_weight * E/E_native + heat penalty; any shapes that broadcast.
 
     ``joules`` are the whole fleet's; ``excess_c`` degrees above the heat limit, at the hottest
-    cluster, each 10 of which cost as much as a native round.
+    cluster: breaking it costs a native round, and each 10 degrees another. Without the step it
+    would pay to stay a degree above.
     """
-    heat_penalty = np.maximum(excess_c, 0.0) / HEAT_SCALE_C
+    heat_penalty = np.maximum(excess_c, 0.0) / HEAT_SCALE_C + HEAT_BROKEN * (excess_c > 0)
     return seconds / native_s + energy_weight * joules / native_j + heat_penalty

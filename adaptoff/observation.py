@@ -7,12 +7,12 @@ schema number is stored in a policy's file and changes whenever a feature does.
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff import cost, objective
+from adaptoff import cost, risk
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
-from adaptoff.fleet import Fleet, FleetState, Floats
+from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options
 
-SCHEMA = 1
+SCHEMA = 2
 LIMIT = 5.0
 
 FEATURES = (
@@ -32,9 +32,14 @@ FEATURES = (
     "volatility",
     "link_age",
     "server_occupancy",
+    "uncertainty",
+    "uncertainty_of_slowest_other",
+    "log_total_as_usual_over_total",
+    "log_slowest_other_as_usual",
     "energy_weight",
     "cost_over_best_if_others_stay",
     "cost_over_best_if_others_adapt",
+    "expected_cost_over_best",
     "valid",
 )  # fmt: skip
 
@@ -44,93 +49,111 @@ Observation = npt.NDArray[np.float32]
 def observe(fleet: Fleet, state: FleetState, table: Table) -> Observation:
     """Features (F, G, R, len(FEATURES)), finite and within +-LIMIT; 0 in impossible rows."""
     current = cost.joint(fleet, state, state.rows)
-    columns = cost.alternatives(fleet, state, table.rows, current)
-    features = np.stack(_features(fleet, state, table, current, columns), -1)
-    features = np.where(table.valid[..., None], np.nan_to_num(features), 0.0)
-    return np.clip(features, -LIMIT, LIMIT).astype(np.float32)
-
-
-def row_costs(fleet: Fleet, state: FleetState, current: Columns, columns: Columns) -> Floats:
-    """Predicted cost (F, G, R) of the round for each row if the others keep theirs."""
-    return _costs(fleet, state, current, columns, _slowest_other(fleet, current.total_s))
+    columns = cost.alternatives(fleet, state, table.options, current)
+    features = _features(fleet, state, table, current, columns)
+    seen = np.empty((len(columns.total_s), len(FEATURES)), np.float32)
+    for i, feature in enumerate(features):
+        seen[:, i] = np.fmin(np.fmax(feature, -LIMIT), LIMIT)  # these take a number before a NaN
+    return table.spread(seen, 0.0)
 
 
 def _features(
     fleet: Fleet, state: FleetState, table: Table, current: Columns, columns: Columns
 ) -> list[Floats]:
+    """Each (V,)."""
+    options = table.options
+
+    def each(values: Floats | Ints) -> Floats:
+        return cost.of_cluster(values, options)
+
+    def whole(values: Floats) -> Floats:
+        return cost.of_fleet(values, options)
+
     total = np.maximum(columns.total_s, 1e-9)
-    best = np.where(table.valid, total, np.inf).min(2)
-    others_now = _slowest_other(fleet, current.total_s)
-    others_best = _slowest_other(fleet, best)
-    best_round = np.where(fleet.active, best, 0.0).max(1)
-    stay = _costs(fleet, state, current, columns, others_now)
-    adapt = _costs(fleet, state, current, columns, others_best)
-    native_j = (state.native_j / np.maximum((fleet.count * fleet.active).sum(1), 1))[:, None, None]
-    ones = np.ones_like(total)
-    own_j = columns.active_j + fleet.idle_w[..., None] * np.maximum(total, others_best[..., None])
+    at_best = table.at_least(total)
+    best = total[at_best]
+    others_now = risk.slowest_other(fleet, current.total_s)
+    others_best = risk.slowest_other(fleet, best)
+    outlook = risk.as_estimated(fleet, state, table, current, columns)
+    stay_s, adapt_s = outlook.seconds(others_now), outlook.seconds(others_best)
+    maybe = risk.as_it_may_be(outlook)
+    uncertainty = _uncertainty(state, options, columns)
+    as_usual = _as_usual(state, options, columns)
+    slowest = _Slowest(fleet, best)
+    native_j = state.native_j / np.maximum((fleet.count * fleet.active).sum(1), 1)
+    own_j = columns.active_j + each(fleet.idle_w) * adapt_s
+    limit_c = np.minimum(fleet.heat_limit_c[:, None], fleet.trip_c)
     return [
-        np.log(total / best_round[:, None, None]),
-        _log_ratio(total, others_now),
-        _log_ratio(total, others_best),
-        np.log(total / state.native_s[:, None, None]),
+        np.log(total / whole(np.where(fleet.active, best, 0.0).max(1))),
+        _log_ratio(total, each(others_now)),
+        _log_ratio(total, each(others_best)),
+        np.log(total / whole(state.native_s)),
         columns.device_s / total,
         columns.uplink_s / total,
         columns.server_s / total,
         columns.downlink_s / total,
         columns.sync_s / total,
-        np.log(np.maximum(own_j, 1e-9) / native_j),
-        cost.pick_opp(fleet.relative_speed, table.rows.opp),
-        _heat_margin(fleet, state, columns, others_best),
-        ones * (table.rows.cut == state.cut[..., None]) * (table.rows.opp == state.opp[..., None]),
-        ones * state.volatility[..., None],
-        ones * np.log1p(np.maximum(state.up_age, state.down_age))[..., None],
-        ones * np.minimum(_others_busy(fleet, current), 4.0)[..., None] / 2,
-        ones * fleet.energy_weight[:, None, None],
-        _over_best(stay, table),
-        _over_best(adapt, table),
-        ones,
+        np.log(np.maximum(own_j, 1e-9) / whole(native_j)),
+        cost.of_opp(fleet.relative_speed, options),
+        (each(limit_c) - outlook.temp_c(adapt_s)) / 20.0,
+        ((options.cut == each(state.cut)) & (options.opp == each(state.opp))).astype(float),
+        each(state.volatility),
+        each(np.log1p(np.maximum(state.up_age, state.down_age))),
+        each(np.minimum(_others_busy(fleet, current), 4.0)) / 2,
+        uncertainty,
+        each(slowest.of(uncertainty[at_best])),
+        as_usual,
+        each(slowest.of(as_usual[at_best])),
+        whole(fleet.energy_weight),
+        _over_best(outlook.costs(stay_s), table),
+        _over_best(outlook.costs(adapt_s), table),
+        _over_best(maybe.costs(maybe.hurried()).mean(0), table),
+        each(np.where(fleet.active, 1.0, 0.0)),
     ]
 
 
-def _slowest_other(fleet: Fleet, seconds: Floats) -> Floats:
-    """(F, G): the slowest of the other active clusters, 0 when alone."""
-    shown = np.where(fleet.active, seconds, 0.0)
-    top = shown.max(1, keepdims=True)
-    lead = shown.argmax(1)[:, None] == np.arange(shown.shape[1])
-    second = np.where(lead, 0.0, shown).max(1, keepdims=True)
-    return np.where(lead, second, top)
+class _Slowest:
+    """Who, of the others, is the slowest."""
+
+    def __init__(self, fleet: Fleet, seconds: Floats) -> None:
+        order = np.argsort(-np.where(fleet.active, seconds, 0.0), 1, kind="stable")
+        order = np.concatenate([order, order], 1)[:, :2]  # a lone cluster has no second
+        mine = np.arange(seconds.shape[1])
+        self._who = np.where(order[:, :1] == mine, order[:, 1:], order[:, :1])
+        self._alone = fleet.active.sum(1, keepdims=True) < 2
+
+    def of(self, values: Floats) -> Floats:
+        """Its value of (F, G), for each cluster; 0 for one that is alone."""
+        return np.where(self._alone, 0.0, np.take_along_axis(values, self._who, 1))
+
+
+def _uncertainty(state: FleetState, options: Options, columns: Columns) -> Floats:
+    """How far a row's seconds may be off, as a logarithm, from how conditions moved so far."""
+    total = np.maximum(columns.total_s, 1e-9)
+    link = columns.link_s / total * cost.of_cluster(state.volatility, options)
+    device = columns.device_s / total * cost.of_cluster(state.speed_volatility, options)
+    return np.sqrt(link**2 + device**2)
+
+
+def _as_usual(state: FleetState, options: Options, columns: Columns) -> Floats:
+    """log(seconds under the usual conditions / seconds under the latest)."""
+
+    def slower(now: Floats, usual: Floats) -> Floats:
+        return cost.of_cluster(now / usual - 1, options)
+
+    more_s = (
+        columns.device_s * slower(state.speed, state.usual_speed)
+        + (columns.uplink_s + columns.sync_s / 2) * slower(state.up_bps, state.usual_up_bps)
+        + (columns.downlink_s + columns.sync_s / 2) * slower(state.down_bps, state.usual_down_bps)
+        + columns.server_s
+        * cost.of_fleet(state.server_speed / state.usual_server_speed - 1, options)
+    )
+    return np.log(np.maximum(1 + more_s / np.maximum(columns.total_s, 1e-9), 1e-2))
 
 
 def _log_ratio(total: Floats, others: Floats) -> Floats:
     """log(total / others), 0 where there are no others."""
-    known = np.maximum(others, 1e-9)[..., None]
-    return np.where(others[..., None] > 0, np.log(total / known), 0.0)
-
-
-def _costs(
-    fleet: Fleet, state: FleetState, current: Columns, columns: Columns, others_s: Floats
-) -> Floats:
-    seconds = np.maximum(columns.total_s, others_s[..., None])
-    active_j = np.where(fleet.active, current.active_j * fleet.count, 0.0)
-    idle_w = np.where(fleet.active, fleet.idle_w * fleet.count, 0.0).sum(1)[:, None, None]
-    others_j = (active_j.sum(1, keepdims=True) - active_j)[..., None]
-    joules = columns.active_j * fleet.count[..., None] + others_j + idle_w * seconds
-    excess_c = _temp(fleet, state, columns, seconds) - fleet.heat_limit_c[:, None, None]
-    return objective.cost(
-        seconds, joules, excess_c, state.native_s[:, None, None],
-        state.native_j[:, None, None], fleet.energy_weight[:, None, None],
-    )  # fmt: skip
-
-
-def _temp(fleet: Fleet, state: FleetState, columns: Columns, seconds: Floats) -> Floats:
-    device_j = columns.active_j + fleet.idle_w[..., None] * seconds
-    return cost.heat(fleet, state.temp_c[..., None], device_j, seconds)
-
-
-def _heat_margin(fleet: Fleet, state: FleetState, columns: Columns, others: Floats) -> Floats:
-    seconds = np.maximum(columns.total_s, others[..., None])
-    limit = np.minimum(fleet.heat_limit_c[:, None], fleet.trip_c)[..., None]
-    return (limit - _temp(fleet, state, columns, seconds)) / 20.0
+    return np.where(others > 0, np.log(total / np.maximum(others, 1e-9)), 0.0)
 
 
 def _others_busy(fleet: Fleet, current: Columns) -> Floats:
@@ -139,6 +162,6 @@ def _others_busy(fleet: Fleet, current: Columns) -> Floats:
 
 
 def _over_best(costs: Floats, table: Table) -> Floats:
-    """log(cost / lowest cost of a valid row), 0 at the best."""
-    best = np.where(table.valid, costs, np.inf).min(2, keepdims=True)
+    """log(cost / lowest cost among the cluster's options), 0 at the best."""
+    best = cost.of_cluster(table.least(costs), table.options)
     return np.log(np.maximum(costs, 1e-9) / np.maximum(best, 1e-9))

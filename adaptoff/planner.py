@@ -3,8 +3,6 @@
 With estimates it is the planner, with the true conditions of the coming round the oracle.
 """
 
-from itertools import product
-
 import numpy as np
 
 from adaptoff import candidates, cost, objective
@@ -44,25 +42,21 @@ def joint_cost(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
     )
 
 
-def enumerate_best(fleet: Fleet, state: FleetState) -> Rows:
+def enumerate_best(fleet: Fleet, state: FleetState, table: Table | None = None) -> Rows:
     """The best joint rows of one small fleet (F = 1) by trying all; (1, G)."""
-    table = candidates.build(fleet, state)
+    table = table or candidates.build(fleet, state)
     options = [np.flatnonzero(valid) for valid in table.valid[0]]
-    index = np.array(list(product(*options)))
-    rows = repeat_table(table, len(index)).take(index)
-    costs = joint_cost(repeat(fleet, len(index)), repeat(state, len(index)), rows)
-    best = costs.argmin()
-    return Rows(rows.cut[best : best + 1], rows.opp[best : best + 1])
-
-
-def repeat_table(table: Table, times: int) -> Table:
-    """The same candidates ``times`` over, along F."""
-    return Table(repeat(table.rows, times), np.repeat(table.valid, times, 0))
+    index = np.stack(np.meshgrid(*options, indexing="ij"), -1).reshape(-1, len(options))
+    each = np.arange(len(options))
+    cut, opp = table.rows.cut[0][each, index], table.rows.opp[0][each, index]
+    best = joint_cost(fleet, state, Rows(cut, opp)).argmin()  # the one fleet broadcasts
+    return Rows(cut[best][None], opp[best][None])
 
 
 def _starts(fleet: Fleet, state: FleetState, table: Table) -> list[Rows]:
-    columns = cost.alternatives(fleet, state, table.rows, cost.joint(fleet, state, state.rows))
-    fastest = np.where(table.valid, columns.total_s, np.inf).argmin(2)
+    current = cost.joint(fleet, state, state.rows)
+    columns = cost.alternatives(fleet, state, table.options, current)
+    fastest = table.spread(columns.total_s, np.inf).argmin(2)
     return [table.take(fastest), state.rows, fleet.native()]
 
 

@@ -66,9 +66,11 @@ class Board(Struct, frozen=True, kw_only=True):
     """A device class."""
 
     speed: Annotated[float, Meta(gt=0, le=1000)]
-    """at the fastest OPP, in reference cores"""
+    """at the fastest OPP, in reference cores; with ``device_class`` in boards of that class"""
     opps: Annotated[list[Opp], Meta(min_length=1, max_length=MAX_OPPS)]
     """slowest first; the last one has relative_speed 1"""
+    device_class: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    """a class of the profile, whose measured seconds hold for this board: "pi4", say"""
     idle_w: Watt = 2.0
     radio_w: Watt = 1.0
     memory_mb: Annotated[float, Meta(gt=0, le=1e6)] = 1024
@@ -118,3 +120,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     def each_device(self) -> list[Devices]:
         """One entry per device, in device-id order."""
         return [group for group in self.devices for _ in range(group.count)]
+
+    def board_of(self, device: int) -> Board:
+        """The board of a device by id; raises IndexError for one that is not in the fleet."""
+        return self.boards[self.each_device()[device].board]

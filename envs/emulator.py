@@ -16,7 +16,7 @@ from adaptoff.envs.links import Course
 from adaptoff.errors import InputError
 from adaptoff.fleet import Bools, Conditions, Fleet, Floats, Ints, Outcome, Rows
 
-NOISE = 0.02
+NOISE = 0.05
 """standard deviation of the logarithm of what is measured"""
 MEASURABLE_BYTES = 65536.0
 """dispersion needs several chunks"""
@@ -34,6 +34,7 @@ class EmulatedFleet:
     """A FleetBackend over F emulated fleets."""
 
     def __init__(self, source: Source, noise: float = NOISE) -> None:
+        """``noise`` is that of sources which draw none of their own."""
         self.source, self.noise = source, noise
         self._start(0)
 
@@ -95,7 +96,10 @@ class EmulatedFleet:
         )
 
     def _noisy(self, values: Floats) -> Floats:
-        return values * np.exp(self.noise * self._rng.standard_normal(values.shape))
+        """Values (F,) or (F, G) as measured."""
+        noise = self._course.noise
+        sd = np.array(self.noise) if noise is None else noise.reshape(-1, *[1] * (values.ndim - 1))
+        return values * np.exp(sd * self._rng.standard_normal(values.shape))
 
 
 def throttled(fleet: Fleet, temp_c: Floats, rows: Rows) -> Rows:

@@ -19,13 +19,16 @@ from adaptoff.protocols import FleetBackend
 
 @runtime_checkable
 class Live(Protocol):
-    """A backend that trains for real: it has weights, and clusters that may change."""
+    """A backend that trains for real: it has weights, and clusters that may change.
+
+    It estimates by itself, device by device: outcomes only tell of each cluster's slowest member.
+    """
 
     def reset(self, seed: int, *, restart: bool) -> Outcome:
         """As any backend's; ``restart`` also resets the weights."""
 
-    def prior(self, state: FleetState) -> FleetState:
-        """Estimates before the round, regrouped to the clusters of its outcome."""
+    def estimates(self) -> FleetState:
+        """Estimates after the last round, as its devices have them; clusters as in its outcome."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class Episode:
         """Warm up, and fix the native reference; ``restart`` also resets a live fleet's weights."""
         if isinstance(self.backend, Live):
             warm_up = self.backend.reset(seed, restart=restart)
+            self._see(self.backend.estimates())
         else:
             warm_up = self.backend.reset(seed)
-        self._see(estimate.initial(self.fleet, warm_up))
+            self._see(estimate.initial(self.fleet, warm_up))
         return warm_up
 
     def observe(self) -> npt.NDArray[np.float32]:
@@ -77,10 +81,10 @@ class Episode:
         if replaced is None:
             replaced = np.zeros(rows.cut.shape, bool)
         seen = self.backend.apply(rows)
-        prior = self.state
         if isinstance(self.backend, Live):
-            prior = self.backend.prior(prior)
-        self._see(estimate.update(self.fleet, prior, seen))
+            self._see(self.backend.estimates())
+        else:
+            self._see(estimate.update(self.fleet, self.state, seen))
         return Round(seen, round_cost(self.fleet, self.state, seen), replaced)
 
     def _see(self, state: FleetState) -> None:

@@ -51,12 +51,12 @@ def padded(features: npt.NDArray[np.float32], valid: Bools, shape: Shape) -> Arr
     n_fleets, clusters, rows = valid.shape
     if clusters > shape.clusters or rows > shape.rows:
         raise InputError(f"{clusters} clusters of {rows} rows: at most {shape}")
-    out = np.zeros((n_fleets, shape.clusters, shape.rows, features.shape[3]), np.float32)
-    mask = np.zeros(out.shape[:3], np.int8)
-    out[:, :clusters, :rows] = features
-    mask[:, :clusters, :rows] = valid
-    mask[:, clusters:, 0] = 1
-    return {"features": out.reshape(n_fleets, -1), "mask": mask.reshape(n_fleets, -1)}
+    mask = valid.astype(np.int8)
+    if (clusters, rows) != (shape.clusters, shape.rows):
+        more = ((0, 0), (0, shape.clusters - clusters), (0, shape.rows - rows))
+        features, mask = np.pad(features, (*more, (0, 0))), np.pad(mask, more)
+        mask[:, clusters:, 0] = 1
+    return {"features": features.reshape(n_fleets, -1), "mask": mask.reshape(n_fleets, -1)}
 
 
 def observation_space(shape: Shape) -> spaces.Dict:

@@ -1,25 +1,31 @@
 """Random processes of one episode: links, background load, server speed.
 
 All are drawn ahead for the whole episode, so they cannot depend on actions. Axis T counts rounds
-and comes first; T = 0 is the warm-up round. Logarithms follow an AR(1) with level jumps; links
-also have outages. Ranges cover home, campus and cellular links as in public throughput traces.
+and comes first; T = 0 is the warm-up round. The logarithm of a rate is a level, which jumps anew
+now and then, plus an AR(1), plus outages; a part of the links moves as real traces do (``fitted``).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff.fleet import Conditions, Floats
-from adaptoff.traces import FLOOR_BPS
+from adaptoff.envs import fitted
+from adaptoff.envs.processes import autoregression, held, outages
+from adaptoff.fleet import Bools, Conditions, Floats
 
-CEILING_BPS = 10e9
-CALM_SHARE = 0.3
-"""links that hardly change, as on a shaped testbed"""
-BUSY_SHARE = 0.5
-"""processors with background load"""
-JUMP_SD = 0.8
-JUMP_KEEP = 0.97
-"""share of a jump that is left a round later"""
+LEVEL_BPS, LIMITS_BPS = (1e6, 1e9), (1e5, 10e9)
+CALM, FITTED = 0.25, 0.5
+"""shares of links: up to the first hardly change, as on a shaped testbed; from there to the second
+they move as a family of real traces does; the others by drawn parameters"""
+CALM_SD = 0.02
+AR, MOST_INNOVATION = (0.5, 0.99), 0.6
+MOST_SD = 1.2
+"""stationary; a slow process with large steps would leave any sane range"""
+MOST_JUMPS = 0.1
+MOST_OUTAGES, OUTAGE_ROUNDS, OUTAGE_DEEPEST = 0.03, (1.0, 4.0), 0.03
+IDLE, REDRAWN = 0.3, 0.7
+"""shares of processors: without hidden load, with one that is redrawn; the others' moves slowly"""
+MOST_LOAD, MOST_REDRAWS = 0.8, 0.2
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Course:
     down_bps: Floats  # (T, F, G)
     rtt_s: Floats  # (T, F, G)
     server_speed: Floats  # (T, F)
+    noise: Floats | None = None
+    """(F,) standard deviation of the logarithm of what is measured; None: as the backend has it"""
 
     def at(self, round_: int, temp_c: Floats) -> Conditions:
         """Conditions of a round; after the last one, its conditions hold on."""
@@ -45,66 +53,59 @@ class Course:
         )
 
 
-def log_uniform(
-    rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]
-) -> Floats:
-    """Numbers whose logarithms are uniform."""
-    return np.exp(rng.uniform(np.log(low), np.log(high), shape))
-
-
-def wander(
-    rng: np.random.Generator, rounds: int, rho: Floats, sigma: Floats, jump_rate: Floats
-) -> Floats:
-    """Log factors (T, ...): AR(1) of standard deviation ``sigma`` plus slowly fading jumps.
-
-    ``rho`` is the correlation from round to round, ``jump_rate`` the chance of a jump per round,
-    all shaped alike.
-    """
-    noise = np.zeros((rounds, *rho.shape))
-    level = np.zeros((rounds, *rho.shape))
-    noise[0] = sigma * rng.standard_normal(rho.shape)
-    for t in range(1, rounds):
-        fresh = np.sqrt(1 - rho**2) * rng.standard_normal(rho.shape)
-        jump = rng.normal(0.0, JUMP_SD, rho.shape) * (rng.random(rho.shape) < jump_rate)
-        noise[t] = rho * noise[t - 1] + sigma * fresh
-        level[t] = JUMP_KEEP * level[t - 1] + jump
-    return noise + level
-
-
-def outages(rng: np.random.Generator, rounds: int, rate: Floats) -> Floats:
-    """Log factors (T, ...) of 3-20 % of the rate for one to three rounds, else 0."""
-    depth = np.log(log_uniform(rng, 0.03, 0.2, (rounds, *rate.shape)))
-    starts = rng.random((rounds, *rate.shape)) < rate
-    length = rng.integers(1, 4, starts.shape)
-    out = np.zeros_like(depth)
-    for age in range(3):
-        hit = starts[: rounds - age] & (length[: rounds - age] > age)
-        out[age:] = np.where(hit, depth[: rounds - age], out[age:])
-    out[0] = 0.0
-    return out
-
-
 def link_rates(
-    rng: np.random.Generator, rounds: int, up_bps: Floats, down_bps: Floats
+    rng: np.random.Generator, rounds: int, shape: tuple[int, int]
 ) -> tuple[Floats, Floats]:
-    """Rates (T, F, G) around the given levels (F, G); both directions share most of their fate."""
-    shape = up_bps.shape
-    rho = rng.uniform(0.5, 0.98, shape)
-    calm = rng.random(shape) < CALM_SHARE
-    sigma = np.where(calm, 0.02, log_uniform(rng, 0.05, 0.6, shape))
-    jump_rate = np.where(calm, 0.0, rng.uniform(0.0, 0.06, shape))
-    shared = wander(rng, rounds, rho, sigma, jump_rate)
-    shared += outages(rng, rounds, np.where(calm, 0.0, rng.uniform(0.0, 0.015, shape)))
-    own = [wander(rng, rounds, rho, sigma / 3, np.zeros(shape)) for _ in range(2)]
-    up, down = (np.exp(np.log(level) + shared + mine) for level, mine in
-                zip((up_bps, down_bps), own, strict=True))  # fmt: skip
-    return np.clip(up, FLOOR_BPS, CEILING_BPS), np.clip(down, FLOOR_BPS, CEILING_BPS)
+    """Rates up and down (T, F, G); the links of a fleet lie in a range of its own.
+
+    Both directions share most of their fate; half of the downlinks are up to ten times as fast.
+    """
+    place = rng.random(shape)
+    calm, real = place < CALM, (place >= CALM) & (place < FITTED)
+    level = held(rng, _levels(rng, rounds, shape), _jump_rate(rng, ~(calm | real)))
+    rho, innovation = _drawn(rng, shape, calm)
+    moves = autoregression(rng, rounds, rho, innovation) + _outages(rng, rounds, ~calm)
+    family = fitted.pick(rng.integers(0, len(fitted.FAMILIES), shape))
+    up = level + np.where(real, fitted.moves(rng, rounds, family), moves)
+    asymmetry = np.where(rng.random(shape) < 0.5, 0.0, rng.uniform(0.0, np.log(10.0), shape))
+    down = up + asymmetry + autoregression(rng, rounds, rho, innovation / 4)
+    return _rates(up), _rates(down)
 
 
 def free_share(rng: np.random.Generator, rounds: int, shape: tuple[int, ...]) -> Floats:
-    """Share (T, ...) of a processor that hidden background load leaves, 0.15 to 1."""
-    busy = rng.random(shape) < BUSY_SHARE
-    sigma = np.where(busy, rng.uniform(0.02, 0.3, shape), 0.01)
-    jump_rate = np.where(busy, rng.uniform(0.0, 0.06, shape), 0.0)
-    rho = rng.uniform(0.5, 0.95, shape)
-    return np.clip(np.exp(-np.abs(wander(rng, rounds, rho, sigma, jump_rate))), 0.15, 1.0)
+    """Share (T, ...) of a processor that hidden background load leaves, 0.2 to 1."""
+    kind, most = rng.random(shape), rng.uniform(0.0, MOST_LOAD, shape)
+    anew = most * rng.random((rounds, *shape))
+    redrawn = held(rng, anew, rng.uniform(0.0, MOST_REDRAWS, shape))
+    rho = rng.uniform(0.9, 0.99, shape)
+    slow = most * np.abs(autoregression(rng, rounds, rho, 0.5 * np.sqrt(1 - rho**2)))
+    load = np.where(kind < IDLE, 0.0, np.where(kind < REDRAWN, redrawn, slow))
+    return 1 - np.minimum(load, MOST_LOAD)
+
+
+def _levels(rng: np.random.Generator, rounds: int, shape: tuple[int, int]) -> Floats:
+    """Logarithms (T, F, G), uniform over each fleet's own range."""
+    ends = np.sort(rng.uniform(np.log(LEVEL_BPS[0]), np.log(LEVEL_BPS[1]), (2, shape[0], 1)), 0)
+    return rng.uniform(ends[0], ends[1], (rounds, *shape))
+
+
+def _jump_rate(rng: np.random.Generator, jumps: Bools) -> Floats:
+    return np.where(jumps, rng.uniform(0.0, MOST_JUMPS, jumps.shape), 0.0)
+
+
+def _drawn(rng: np.random.Generator, shape: tuple[int, int], calm: Bools) -> tuple[Floats, Floats]:
+    """AR coefficients and innovations (F, G)."""
+    rho = rng.uniform(*AR, shape)
+    widest = np.sqrt(1 - rho**2)
+    innovation = np.minimum(rng.uniform(0.0, MOST_INNOVATION, shape), MOST_SD * widest)
+    return rho, np.where(calm, CALM_SD * widest, innovation)
+
+
+def _outages(rng: np.random.Generator, rounds: int, some: Bools) -> Floats:
+    rate = np.where(some, rng.uniform(0.0, MOST_OUTAGES, some.shape), 0.0)
+    length = rng.uniform(*OUTAGE_ROUNDS, some.shape)
+    return outages(rng, rounds, rate, length, np.log(OUTAGE_DEEPEST))
+
+
+def _rates(logs: Floats) -> Floats:
+    return np.clip(np.exp(logs), *LIMITS_BPS)

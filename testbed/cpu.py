@@ -78,15 +78,9 @@ class PacedCpu:
         return busy
 
 
-def choose_dilation(
-    total_speed: float, server_speed: float, cores: float, busy_share: float = 0.0
-) -> float:
-    """How much to slow down for a fleet of ``total_speed`` and its server to fit; at least 1.
-
-    ``busy_share`` of ``cores`` is taken by others, 0..1; pass ``free_cores()`` alone instead.
-    """
-    free = max(cores * (1.0 - busy_share), 0.1)
-    return max(1.0, (total_speed + server_speed) / (USABLE_SHARE * free))
+def choose_dilation(total_speed: float, server_speed: float, cores: float) -> float:
+    """How much to slow down for a fleet and its server to fit into ``cores``; at least 1."""
+    return max(1.0, (total_speed + server_speed) / (USABLE_SHARE * cores))
 
 
 def free_cores(sample_s: float = 0.5) -> float:

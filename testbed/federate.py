@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adaptoff.errors import BadTensor
-from adaptoff.messages import TensorSpec
 from adaptoff.testbed.data import Samples
 from adaptoff.testbed.split import State, check_state, specs_of
 
 EVALUATION_BATCH = 100
 """bounds the memory of an evaluation: 13 MB of activations in VGG-5"""
-
-
-def join(device: State, server: State, specs: list[TensorSpec]) -> State:
-    """A device's and the server's half as one state; BadTensor if it does not match ``specs``."""
-    state = [*device, *server]
-    check_state(state, specs)
-    return state
 
 
 def average(states: Sequence[State], samples: Sequence[int]) -> State:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from adaptoff.messages import (
     RunRound,
     Welcome,
 )  # fmt: skip
-from adaptoff.scenario import Board
 from adaptoff.testbed.link import Config, Link
 
 JOIN_S = 60.0
@@ -41,6 +41,7 @@ class LiveFleet:
         # a driver may think for long between two rounds
         self._link = Link.connect(endpoint, Config(hang_s=HANG_S))
         self._watch = watch
+        self._commands = count(1)
         self._report: RoundReport | None = None
         self._closed = False
         try:
@@ -61,24 +62,27 @@ class LiveFleet:
         """Static facts of the clusters as they are now."""
         return figures.clusters_of(self.welcome.scenario, self.welcome.profile, self.report.figures)
 
-    def prior(self, state: FleetState) -> FleetState:  # noqa: ARG002 - the server knows better
-        """Estimates before the last round, cluster by cluster as they are now."""
-        return figures.state_of(self.report.figures.prior)
+    def estimates(self) -> FleetState:
+        """Estimates after the last round, as every device has them; clusters as they are now."""
+        told = self.report.figures
+        return figures.view(self.welcome.scenario, self.welcome.profile, told).state
 
     def reset(self, seed: int, *, restart: bool = False) -> Outcome:
         """Rewind the links and run the native warm-up; weights stay unless ``restart``."""
-        return self._round(Reset(seed=seed, restart=restart))
+        return self._round(Reset(command=next(self._commands), seed=seed, restart=restart))
 
     def apply(self, rows: Rows) -> Outcome:
         """One round with these rows (1, G) of the clusters as they are now."""
-        levers = zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True)
-        clusters = len(self.report.figures.telemetry)
-        chosen = [Row(cut=cut, opp=opp) for cut, opp in levers][:clusters]
-        return self._round(RunRound(rows=chosen))
+        chosen = _listed(rows)[: len(self.report.figures.telemetry)]
+        return self._round(RunRound(command=next(self._commands), rows=chosen))
+
+    def apply_each(self, rows: Rows) -> Outcome:
+        """One round with rows (1, n_devices) of the devices, whatever their clusters."""
+        return self._round(RunRound(command=next(self._commands), each=_listed(rows)))
 
     def apply_local(self) -> Outcome:
         """One round in which every device decides for itself."""
-        return self._round(RunRound(rows=None))
+        return self._round(RunRound(command=next(self._commands)))
 
     def close(self) -> None:
         """Send everybody home; a second call does nothing."""
@@ -91,7 +95,7 @@ class LiveFleet:
 
     def _join(self) -> Welcome:
         self._link.send(Hello(protocol=PROTOCOL, version=__version__, role="driver"))
-        welcome = self._answer(JOIN_S)
+        welcome = self._answer(None, JOIN_S)
         if not isinstance(welcome, Welcome):
             raise RunError(f"the server answered with {type(welcome).__name__}")
         self._link.set_dilation(welcome.dilation)
@@ -99,14 +103,14 @@ class LiveFleet:
 
     def _round(self, command: Reset | RunRound) -> Outcome:
         self._link.send(command)
-        answer = self._answer(ROUND_S * self.welcome.dilation)
+        answer = self._answer(command.command, ROUND_S * self.welcome.dilation)
         if not isinstance(answer, RoundReport):
             raise RunError(f"the server answered with {type(answer).__name__}")
         self._report = answer
         return self._outcome(answer)
 
-    def _answer(self, patience_s: float) -> AnyMessage:
-        """The server's next word; a Fault is raised as RunError."""
+    def _answer(self, command: int | None, patience_s: float) -> AnyMessage:
+        """The server's next word, late ones on earlier commands left out; a Fault is a RunError."""
         for _ in range(int(patience_s / POLL_S) + 1):
             self._watch()
             try:
@@ -115,6 +119,8 @@ class LiveFleet:
                 continue
             except PeerLost as error:
                 raise PeerLost(f"the server is gone ({error}): no result") from None
+            if isinstance(message, RoundReport | Fault) and message.command not in (None, command):
+                continue
             if isinstance(message, Fault):
                 raise RunError(f"the server failed: {message.reason}")
             return message
@@ -142,15 +148,16 @@ def energy_j(welcome: Welcome, report: RoundReport) -> dict[int, float]:
     seconds = report.round_s
     joules = {
         seen.device: seen.energy_j
-        + _board(welcome, seen.device).idle_w * max(seconds - seen.total_s, 0.0)
+        + welcome.scenario.board_of(seen.device).idle_w * max(seconds - seen.total_s, 0.0)
         for seen in report.telemetry
     }
     for device in report.late:
-        board = _board(welcome, device)
+        board = welcome.scenario.board_of(device)
         most_w = max(opp.dynamic_w for opp in board.opps) + board.radio_w + board.idle_w
         joules[device] = most_w * seconds
     return joules
 
 
-def _board(welcome: Welcome, device: int) -> Board:
-    return welcome.scenario.boards[welcome.scenario.each_device()[device].board]
+def _listed(rows: Rows) -> list[Row]:
+    levers = zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True)
+    return [Row(cut=cut, opp=opp) for cut, opp in levers]

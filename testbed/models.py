@@ -1,7 +1,8 @@
 """The networks that the testbed trains, as sequences of blocks.
 
 A network may be cut before, between and after its blocks, so ``n`` blocks allow the cuts 0..n.
-VGG-5 is FedAdapt's (Wu et al., IEEE IoT-J 2022). Another network is one more entry of ``MODELS``.
+VGG-5 is FedAdapt's (Wu et al., IEEE IoT-J 2022); ``residual`` has the others. Another network is
+one more entry of ``MODELS``. Its blocks must not change their input in place: at a cut it travels.
 """
 
 from collections import OrderedDict
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from adaptoff.errors import InputError
+from adaptoff.testbed.residual import mobilenetv2, resnet18
 
 _GLOBAL_RANDOM = Lock()
 """torch draws first weights from one state for all threads"""
@@ -42,6 +44,8 @@ MODELS: dict[str, Callable[[], nn.Sequential]] = {
     "vgg5": lambda: _vgg5(norm=True),
     # BatchNorm sees micro-batches: only without it is a batch the sum of its parts
     "vgg5-nobn": lambda: _vgg5(norm=False),
+    "resnet18": lambda: resnet18(CLASSES),
+    "mobilenetv2": lambda: mobilenetv2(CLASSES),
 }
 
 
@@ -64,10 +68,15 @@ def cut_names(model: nn.Sequential) -> list[str]:
     return ["input", *blocks[:-1], "native"]
 
 
-def activation_shapes(model: nn.Sequential) -> list[tuple[int, ...]]:
-    """Shape of one sample's activations at each cut, 0..native, without the batch axis."""
+def activation_shapes(
+    model: nn.Sequential, sample: tuple[int, ...] = INPUT_SHAPE
+) -> list[tuple[int, ...]]:
+    """Shape of one sample's activations at each cut, 0..native, without the batch axis.
+
+    ``sample``: the shape of one input.
+    """
     training = model.training
-    values = [torch.zeros(1, *INPUT_SHAPE)]
+    values = [torch.zeros(1, *sample)]
     with torch.inference_mode():
         for block in model.eval():
             values.append(block(values[-1]))

@@ -98,7 +98,7 @@ class Pump(threading.Thread):
         with self._state:
             self.closing = True
             self._state.notify_all()
-        self._socket.close(linger=LINGER_MS)
+        self._socket.close()
         self._context.term()
         self._wake_in.close()
         self._wake_out.close()
@@ -146,6 +146,9 @@ def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Soc
     made.set(zmq.SNDHWM, HIGH_WATER)
     made.set(zmq.RCVHWM, HIGH_WATER)
     made.set(zmq.MAXMSGSIZE, max(MAX_CHUNK_BYTES, config.limits.header_bytes))
+    # before bind: ZeroMQ's listener copies it for peers that leave while the socket closes, and
+    # with the default of -1 the context would wait for them forever (libzmq issue 3252)
+    made.set(zmq.LINGER, LINGER_MS)
     if server:
         made.set(zmq.ROUTER_MANDATORY, 1)
     return made

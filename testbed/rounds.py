@@ -1,42 +1,25 @@
-"""Federated rounds: start the devices, train their server halves, average what comes in time."""
+"""Federated rounds: start the devices, average what comes in time, and say what it was."""
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from adaptoff import cost, schedule
 from adaptoff import fleet as fleets
-from adaptoff.controller import translate
-from adaptoff.errors import Deadline, PeerLost, RunError, WireError
-from adaptoff.messages import (
-    GONE,
-    Activations,
-    AnyMessage,
-    Decision,
-    Fault,
-    FleetFigures,
-    Gradient,
-    Report,
-    RoundDone,
-    RoundReport,
-    RoundStart,
-    Row,
-    Weights,
-)  # fmt: skip
+from adaptoff.errors import RunError
+from adaptoff.messages import FleetFigures, RoundReport, RoundStart, RunRound
 from adaptoff.profile import Profile
-from adaptoff.scenario import Board, Scenario
+from adaptoff.scenario import Scenario
 from adaptoff.testbed import data, federate, models
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.link import Link, Received
-from adaptoff.testbed.session import Array, Session, Shapes
+from adaptoff.testbed.orders import row_of
+from adaptoff.testbed.server_round import ServerRound
+from adaptoff.testbed.session import Session, Shapes
 from adaptoff.testbed.shaping import Shaper
 from adaptoff.testbed.split import State, export_state, load_state, rehearse
 from adaptoff.testbed.tracker import Clusterer, Tracker
-
-log = logging.getLogger(__name__)
 
 DEADLINE_FACTOR = 4.0
 DEADLINE_MARGIN_S = 2.0
@@ -81,148 +64,80 @@ class Rounds:
         self._link.shape(peer, self._shapers[device].rate_at)
 
     def run(
-        self, peers: dict[int, int], rows: Sequence[Row] | None,
-        other: Callable[[Received], None],
-    ) -> RoundReport:  # fmt: skip
+        self, peers: dict[int, int], command: RunRound, other: Callable[[Received], None]
+    ) -> RoundReport:
         """One round of the devices in ``peers`` (device -> peer), which shrinks as they are lost.
 
-        ``rows`` has one row a cluster; without it the devices decide. What is not about the round
-        goes to ``other``. Raises RunError when no device is left.
+        What is not about the round goes to ``other``. Raises RunError for rows that cannot be, and
+        when no device is left.
         """
-        # a late device's chunks may still be on their way when the weights change
-        self._start_state = [array.copy() for array in export_state(self._model)]
-        starts = {device: self._start(device, rows) for device in peers}
+        starts = {device: self._start(device, command) for device in peers}
         sessions = {device: self._session(device) for device in peers}
-        begun = dict(peers)
+        # a late device's chunks may still be on their way when the weights change
+        weights = [array.copy() for array in export_state(self._model)]
         self._cpu.take()
         start_s = time.monotonic()
-        deadline_s = start_s + self._deadline_s() * self._dilation
-        for device, peer in peers.items():
+        for device in peers:
             self._shapers[device].begin(self._round, start_s)
-            self._send(starts[device], to=peer)
-        while any(peers.get(d) == begun[d] and not s.done for d, s in sessions.items()):
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:  # what is queued now is late, however much it is
-                break
-            try:
-                got = self._link.recv(left_s)
-            except Deadline:
-                break
-            self._dispatch(got, peers, sessions, other)
+        ServerRound(
+            number=self._round,
+            link=self._link,
+            cpu=self._cpu,
+            dilation=self._dilation,
+            work_s=self._server_work_s,
+            weights=weights,
+            sessions=sessions,
+            peers=peers,
+            other=other,
+        ).run(starts, start_s + self._deadline_s() * self._dilation)
         if not peers:
             raise RunError(f"round {self._round}: no device is left")
-        return self._close(peers, sessions, (time.monotonic() - start_s) / self._dilation)
+        round_s = (time.monotonic() - start_s) / self._dilation
+        return self._close(command.command, peers, sessions, round_s)
+
+    def _start(self, device: int, command: RunRound) -> RoundStart:
+        return RoundStart(
+            round=self._round,
+            seed=self._seed,
+            row=row_of(device, command, self._figures, self._scenario, self._profile),
+            figures=self._figures,
+        )
 
     def _session(self, device: int) -> Session:
-        work, n_opps = self._scenario.workload, len(self._board(device).opps)
+        work, n_opps = self._scenario.workload, len(self._scenario.board_of(device).opps)
         return Session(device, n_opps, models.build(work.model, 0), self._shapes, work)
 
     def _deadline_s(self) -> float:
         """From the native round under the rates that the scenario names for this round."""
-        boards = [self._board(device) for device in range(len(self._schedules))]
+        boards = [self._scenario.board_of(device) for device in range(len(self._schedules))]
         fleet = fleets.build(self._profile, self._scenario, boards, [1] * len(boards))
         at = schedule.nominal(self._scenario, self._schedules, self._round)
         native_s = cost.round_s(fleet, cost.joint(fleet, at, fleet.native()))[0]
         return float(native_s) * DEADLINE_FACTOR + DEADLINE_MARGIN_S
 
-    def _board(self, device: int) -> Board:
-        return self._scenario.boards[self._scenario.each_device()[device].board]
-
-    def _start(self, device: int, rows: Sequence[Row] | None) -> RoundStart:
-        return RoundStart(
-            round=self._round,
-            seed=self._seed,
-            row=self._row(device, rows),
-            figures=self._figures,
-        )
-
-    def _row(self, device: int, rows: Sequence[Row] | None) -> Row | None:
-        """The cluster's row at the device's nearest OPP; native in its own first round."""
-        board = self._board(device)
-        cluster = self._figures.clusters[device] if self._figures else GONE
-        if self._figures is None or cluster == GONE:
-            return Row(cut=self._profile.native, opp=len(board.opps) - 1)
-        if rows is None:
-            return None
-        if cluster >= len(rows):
-            raise RunError(f"{len(rows)} rows for cluster {cluster}: one a cluster is needed")
-        low, cut = min(self._scenario.workload.min_cut, self._profile.native), rows[cluster].cut
-        if not low <= cut <= self._profile.native:
-            raise RunError(f"cut {cut}: min_cut allows {low} to {self._profile.native}")
-        like = self._board(self._figures.telemetry[cluster].device)
-        return translate(rows[cluster], like, board)
-
-    def _dispatch(
-        self, got: Received, peers: dict[int, int], sessions: Mapping[int, Session],
-        other: Callable[[Received], None],
-    ) -> None:  # fmt: skip
-        device = next((d for d, peer in peers.items() if peer == got.peer), None)
-        session = None if device is None else sessions.get(device)
-        if device is None or session is None or got.lost:
-            other(got)
-            return
-        try:
-            self._handle(got, session)
-        except WireError as error:
-            log.warning("device %d is sent away: %s", device, error)
-            self._send(Fault(reason=str(error)[:1000]), to=got.peer)
-            del peers[device]
-
-    def _handle(self, got: Received, session: Session) -> None:
-        """One message of a device that takes part; words of earlier rounds are ignored."""
-        message = got.message
-        match message:
-            case Decision() if message.round == self._round:
-                weights = session.begin(message, self._start_state)
-                answer = Weights(round=self._round, cut=message.row.cut)
-                self._send(answer, weights, to=got.peer)
-            case Activations() if message.round == self._round:
-                self._train(got, message, session)
-            case RoundDone() if message.round == self._round:
-                session.finish(message.cut, got.arrays)
-            case Report() if message.telemetry.round == self._round:
-                session.report(message.telemetry)
-            case _:
-                log.info("ignored: %s", type(message).__name__)
-
-    def _train(self, got: Received, message: Activations, session: Session) -> None:
-        gradient = session.train(message.batch, got.arrays, self._pace)
-        answer = Gradient(
-            round=self._round,
-            batch=message.batch,
-            server_s=max(time.monotonic() - got.finished_s, 0) / self._dilation,
-        )
-        self._send(answer, [] if gradient is None else [gradient], to=got.peer)
-
-    def _pace(self, cut: int) -> AbstractContextManager[None]:
-        return self._cpu.block(self._server_work_s[cut])
-
-    def _send(self, message: AnyMessage, arrays: Sequence[Array] = (), *, to: int) -> None:
-        """Send to a device; that it is gone comes as news of its own."""
-        with suppress(PeerLost):
-            self._link.send(message, arrays, to=to)
-
     def _close(
-        self, peers: Mapping[int, int], sessions: Mapping[int, Session], round_s: float
-    ) -> RoundReport:
+        self, command: int, peers: Mapping[int, int], sessions: Mapping[int, Session],
+        round_s: float,
+    ) -> RoundReport:  # fmt: skip
         """Average, evaluate and tell; what is not complete now is late."""
         done = {d: s for d, s in sorted(sessions.items()) if s.done}
-        late = [device for device in sorted(sessions) if device not in done]
+        late = {d: s.row for d, s in sorted(sessions.items()) if d not in done}
+        alive = {d: row for d, row in late.items() if d in peers}
+        seen = [s.telemetry for s in done.values() if s.telemetry is not None]
         self._average(done)
         busy = self._measure_server(sessions)
-        seen = [s.telemetry for s in done.values() if s.telemetry is not None]
-        alive = [device for device in late if device in peers]
         if not self._figures and (alive or not seen):
-            raise RunError(f"devices {late} did not finish the warm-up round in time")
-        if seen:
+            raise RunError(f"devices {list(late)} did not finish the warm-up round in time")
+        if seen or self._tracker.knows_any(alive):
             self._figures = self._tracker.update(
                 self._round, seen, alive, round_s, self._server_speed
             )
         report = RoundReport(
+            command=command,
             round=self._round,
             round_s=round_s,
             telemetry=seen,
-            late=late,
+            late=list(late),
             decisions=[s.decision for s in sessions.values() if s.decision],
             figures=self._known_figures(),
             accuracy=federate.accuracy(self._model, self._test),
@@ -244,11 +159,7 @@ class Rounds:
     def _measure_server(self, sessions: Mapping[int, Session]) -> float:
         """Update the measured speed; returns the pace error."""
         busy = self._cpu.take()
-        work_s = sum(
-            s.batches * self._server_work_s[s.decision.row.cut]
-            for s in sessions.values()
-            if s.decision
-        )
+        work_s = sum(s.batches * self._server_work_s[s.row.cut] for s in sessions.values() if s.row)
         if busy.wall_s > 0 and work_s > 0:
             self._server_speed = float(np.clip(work_s / busy.wall_s, 1e-3, 1e5))
         return busy.error

@@ -6,9 +6,9 @@ the devices share. All seconds reported are emulated (wall / dilation).
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -44,7 +44,11 @@ class Server:
         self._rounds = Rounds(scenario, profile, dilation, self._link, clusterer)
         self._devices: dict[int, int] = {}
         self._driver: int | None = None
+        self._commands: deque[Reset | RunRound] = deque()
+        self._command = 0
+        """the one that is being carried out"""
         self._waiting: set[int] = set()
+        """peers that have yet to answer its reset"""
 
     @property
     def endpoint(self) -> str:
@@ -69,64 +73,68 @@ class Server:
     def serve(self) -> None:
         """Work until the driver leaves; raises PeerLost if it vanishes, Deadline if none comes."""
         while True:
+            while self._commands:
+                self._attempt(self._commands.popleft())
             patience_s = IDLE_S if self._driver is not None else NO_DRIVER_S
             got = self._link.recv(patience_s * self._welcome.dilation)
-            match got.message:
-                case Bye() if got.peer == self._driver:
-                    self._dismiss()
-                    return
-                case Reset() if got.peer == self._driver:
-                    self._attempt(partial(self._reset, got.message))
-                case RunRound() if got.peer == self._driver:
-                    self._attempt(partial(self._run, got.message))
-                case _:
-                    self._membership(got)
+            if isinstance(got.message, Bye) and got.peer == self._driver:
+                self._dismiss()
+                return
+            self._handle(got)
 
-    def _attempt(self, work: Callable[[], None]) -> None:
+    def _attempt(self, command: Reset | RunRound) -> None:
         """What fails is told to the driver; the server lives on."""
+        self._command = command.command
         try:
-            work()
+            if isinstance(command, Reset):
+                self._reset(command)
+            else:
+                self._run(command)
+        except PeerLost:
+            raise
         except RunError as error:
-            if isinstance(error, PeerLost):
-                raise
             log.warning("%s", error)
-            self._answer(Fault(reason=str(error)[:1000]))
+            self._answer(Fault(reason=str(error)[:1000], command=command.command))
 
     def _run(self, command: RunRound) -> None:
-        self._answer(self._rounds.run(self._devices, command.rows, self._membership))
+        self._answer(self._rounds.run(self._devices, command, self._handle))
 
     def _reset(self, command: Reset) -> None:
         """All devices present and rewound, then the native warm-up."""
-        self._gather(lambda: len(self._devices) < self._expected, "to join")
+        everyone = set(range(self._expected))
+        self._gather(lambda: everyone - self._devices.keys(), "join")
         self._waiting = set(self._devices.values())
         self._tell_devices(command)
-        self._gather(lambda: bool(self._waiting), "to reset")
+        self._gather(lambda: {d for d, p in self._devices.items() if p in self._waiting}, "reset")
         if command.restart:
             self._rounds.restart(command.seed)
         self._rounds.rewind(command.seed)
-        self._run(RunRound(rows=None))
+        self._run(RunRound(command=command.command))
 
-    def _gather(self, missing: Callable[[], bool], what: str) -> None:
-        until_s = time.monotonic() + JOIN_S * self._welcome.dilation
-        while missing():
+    def _gather(self, missing: Callable[[], set[int]], what: str) -> None:
+        """Wait until no device is ``missing``; raises RunError that names them."""
+        patience_s = JOIN_S * self._welcome.dilation
+        until_s = time.monotonic() + patience_s
+        while late := missing():
+            left_s = until_s - time.monotonic()
             try:
-                if time.monotonic() >= until_s:
-                    raise Deadline("a peer keeps talking")
-                self._membership(self._link.recv(max(until_s - time.monotonic(), 0)))
+                if left_s <= 0:  # whoever keeps talking must not keep us waiting
+                    raise Deadline("the time is up")
+                self._handle(self._link.recv(left_s))
             except Deadline:
-                there = sorted(self._devices)
-                raise RunError(
-                    f"waited {JOIN_S:g} s for {self._expected} devices {what}; here: {there}"
-                ) from None
+                which = ", ".join(str(device) for device in sorted(late))
+                raise RunError(f"devices {which} did not {what} within {patience_s:g} s") from None
 
-    def _membership(self, got: Received) -> None:
-        """Joining, resetting and leaving; anything else is out of place and ignored."""
+    def _handle(self, got: Received) -> None:
+        """Joining, leaving and what the driver asks for; anything else is out of place."""
         if got.lost or isinstance(got.message, Bye | Fault):
             self._leave(got)
         elif isinstance(got.message, Hello):
             with suppress(PeerLost):  # gone before it was welcome
                 self._join(got.peer, got.message)
-        elif isinstance(got.message, Reset):
+        elif isinstance(got.message, Reset | RunRound) and got.peer == self._driver:
+            self._commands.append(got.message)  # a driver that gave up waiting may be early
+        elif isinstance(got.message, Reset) and got.message.command == self._command:
             self._waiting.discard(got.peer)
         else:
             log.info("ignored: %s of peer %d", type(got.message).__name__, got.peer)

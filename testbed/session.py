@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from adaptoff.errors import Malformed
-from adaptoff.messages import Decision, Telemetry
+from adaptoff.messages import Decision, Row, Telemetry
 from adaptoff.scenario import Workload
 from adaptoff.testbed import wire
 from adaptoff.testbed.models import activation_shapes
@@ -51,6 +51,11 @@ class Session:
     def done(self) -> bool:
         """Weights and telemetry are here."""
         return self.state is not None and self.telemetry is not None
+
+    @property
+    def row(self) -> Row | None:
+        """As decided, None before."""
+        return self.decision.row if self.decision else None
 
     @property
     def native(self) -> int:
@@ -101,20 +106,17 @@ class Session:
 
     def report(self, seen: Telemetry) -> None:
         """Take the telemetry, if it is of this device, its row and all of its samples."""
-        decided = self.decision
         _require(self.state is not None, "telemetry before the weights")
-        mine = decided is not None and (seen.device, seen.cut, seen.opp) == (
-            self.device, decided.row.cut, decided.row.opp,
-        )  # fmt: skip
+        mine = seen.device == self.device and Row(cut=seen.cut, opp=seen.opp) == self.row
         _require(mine, "telemetry of another device or row")
         samples = self.workload.batches * self.workload.batch_size
         _require(seen.samples == samples, f"{seen.samples} samples, {samples} were to be trained")
         self.telemetry = seen
 
     def _cut(self) -> int:
-        if self.decision is None:
+        if self.row is None:
             raise Malformed("a round's work before its decision")
-        return self.decision.row.cut
+        return self.row.cut
 
 
 def _require(fine: bool, complaint: str) -> None:

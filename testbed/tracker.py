@@ -3,17 +3,21 @@
 Estimates are kept per device; a cluster speaks through its slowest member. The figures carry that
 member's estimates *before* the round and its telemetry *of* the round, so whoever reads them runs
 the same update and needs no history of its own.
+
+A late device has measured nothing, but its estimates were too good: those before the round are
+lowered until they explain it, so that its next row is chosen for a device that is that slow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from adaptoff import estimate, figures
-from adaptoff.fleet import FleetState, Floats
-from adaptoff.messages import GONE, MAX_CLUSTERS, FleetFigures, Telemetry
+from adaptoff import cost, estimate, figures
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Outcome
+from adaptoff.messages import GONE, MAX_CLUSTERS, FleetFigures, Row, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
@@ -43,14 +47,26 @@ class Tracker:
         self._groups: list[int] = []
         self._epoch = 0
 
+    def knows_any(self, devices: Iterable[int]) -> bool:
+        """Whether there are estimates of any of them."""
+        return any(device in self._last for device in devices)
+
     def update(
-        self, round_: int, seen: Sequence[Telemetry], late: Sequence[int], round_s: float,
-        server_speed: float,
+        self, round_: int, seen: Sequence[Telemetry], late: Mapping[int, Row | None],
+        round_s: float, server_speed: float,
     ) -> FleetFigures:  # fmt: skip
-        """Take in a round; ``late`` devices are alive but did not finish it."""
-        missing = [_unmeasured(self._last[i], round_, round_s) for i in late if i in self._last]
+        """Take in a round.
+
+        ``late`` devices are alive but did not finish it: their rows, None where not even that came.
+        """
+        missing = [
+            _unmeasured(self._last[device], row, round_, round_s)
+            for device, row in late.items()
+            if device in self._last
+        ]
         everyone = sorted([*seen, *missing], key=lambda t: t.device)
-        prior, state = self._estimate(everyone, round_s, server_speed)
+        was_late = np.array([[t.device in late for t in everyone]])
+        prior, state = self._estimate(everyone, was_late, round_s, server_speed)
         groups = self._regroup(state)
         slowest = [_slowest(everyone, groups, group) for group in range(max(groups) + 1)]
         self._state, self._last = state, {t.device: t for t in everyone}
@@ -65,7 +81,7 @@ class Tracker:
         )
 
     def _estimate(
-        self, everyone: list[Telemetry], round_s: float, server_speed: float
+        self, everyone: list[Telemetry], late: Bools, round_s: float, server_speed: float
     ) -> tuple[FleetState, FleetState]:
         """Device by device, the state before and after; a first round is its own before."""
         fleet = figures.fleet_of(self._scenario, self._profile, everyone, [1] * len(everyone))
@@ -79,6 +95,7 @@ class Tracker:
             for i, t in enumerate(everyone)
         ]
         prior = figures.regroup(figures.side_by_side(self._state, first), source)
+        prior = _slowed(fleet, prior, outcome, late)
         return prior, estimate.update(fleet, prior, outcome)
 
     def _regroup(self, state: FleetState) -> list[int]:
@@ -102,8 +119,36 @@ def _slowest(everyone: list[Telemetry], groups: list[int], group: int) -> int:
     return max(members, key=lambda i: everyone[i].total_s)
 
 
-def _unmeasured(last: Telemetry, round_: int, round_s: float) -> Telemetry:
-    """What is known of a device that did not finish: it took at least the whole round."""
+def _unmeasured(last: Telemetry, row: Row | None, round_: int, round_s: float) -> Telemetry:
+    """What is known of a device that did not finish: its row, and that it took the whole round.
+
+    A device whose row is not known is taken to have kept its last one.
+    """
+    row = row or Row(cut=last.cut, opp=last.opp)
+    none = dict.fromkeys(("device_s", "uplink_s", "server_s", "downlink_s", "sync_s"), 0.0)
     return msgspec.structs.replace(
-        last, round=round_, samples=0, device_s=0.0, total_s=round_s, up_bps=None, down_bps=None
+        last,
+        **none,
+        round=round_,
+        cut=row.cut,
+        opp=row.opp,
+        samples=0,
+        total_s=round_s,
+        up_bps=None,
+        down_bps=None,
     )
+
+
+def _slowed(fleet: Fleet, prior: FleetState, seen: Outcome, late: Bools) -> FleetState:
+    """Estimates by which the rows of ``late`` devices, (1, G), take as long as the round did.
+
+    Nothing tells a slow board from a slow link, so the speed and both rates are divided by the same
+    factor; the server, which answered others meanwhile, was as fast as measured.
+    """
+    at = replace(prior, server_speed=seen.server_speed, cut=seen.cut, opp=seen.opp)
+    columns = cost.joint(fleet, at, at.rows)
+    own_s = np.maximum(columns.total_s - columns.server_s, estimate.TINY)
+    factor = (seen.round_s[:, None] - columns.server_s) / own_s
+    factor = np.where(late, np.maximum(factor, 1.0), 1.0)
+    slower = {name: getattr(prior, name) / factor for name in ("speed", "up_bps", "down_bps")}
+    return replace(prior, **{k: np.maximum(v, estimate.LOWEST) for k, v in slower.items()})

@@ -1,9 +1,8 @@
 """The best constant rows in hindsight: what one can reach without any controller.
 
-``constant`` is one row for everybody, ``constant_each`` a row of its own for every device, which is
+``constant`` is one cut for everybody, ``constant_each`` a cut of its own for every device, which is
 the stronger of the two. Both have the lowest mean round time under the rates that the scenario will
-really show; the latter is found by coordinate descent from several starts. Rows travel by cluster:
-a device that shares its cluster with a slower one takes that one's row.
+really show; the latter is found by coordinate descent from several starts.
 """
 
 from collections.abc import Callable
@@ -19,20 +18,15 @@ from adaptoff.testbed.live import LiveFleet
 
 
 def keep(rows: Rows) -> Callable[[LiveFleet], object]:
-    """A step that applies each cluster's constant row: that of its slowest member."""
-
-    def step(live: LiveFleet) -> object:
-        members = [t.device for t in live.report.figures.telemetry]
-        return live.apply(Rows(rows.cut[:, members], rows.opp[:, members]))
-
-    return step
+    """A step that applies each device's own constant row of ``rows`` (1, n_devices)."""
+    return lambda live: live.apply_each(rows)
 
 
 def constant_rows(scenario: Scenario, profile: Profile, *, each: bool) -> Rows:
     """Rows (1, n_devices); fastest OPP, since only time counts here."""
-    boards = [scenario.boards[group.board] for group in scenario.each_device()]
+    boards = [scenario.board_of(device) for device in range(len(scenario.each_device()))]
     fleet = fleets.build(profile, scenario, boards, [1] * len(boards))
-    cuts = range(scenario.workload.min_cut, profile.native + 1)
+    cuts = range(int(fleet.min_cut[0]), profile.native + 1)
     options = [np.full(fleet.shape, cut) for cut in cuts]
     if each:
         options = [_descend(fleet, scenario, start, cuts) for start in options]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adaptoff import candidates, cost
 from adaptoff.candidates import R_MAX, Table
-from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options, Rows
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -77,10 +77,27 @@ def test_take_picks_by_index(world: MakeWorld) -> None:
     assert rows.opp.tolist() == [[1, 0, 1]]
 
 
-def goals(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
-    """(seconds, joules, uplink bytes) of rows, beside what the others do now."""
+def test_options_are_the_possible_rows(world: MakeWorld) -> None:
+    fleet, state = world(4, fleets=3, padded=True)
+    table = candidates.build(fleet, state)
+    options = table.options
+    assert len(options.cut) == table.valid.sum()
+    np.testing.assert_array_equal(table.spread(options.cut, -1)[table.valid], options.cut)
+    assert (table.spread(options.cut, -1)[~table.valid] == -1).all()
+    values = np.random.default_rng(0).random(len(options.cut))
+    wide = table.spread(values, np.inf)
+    np.testing.assert_array_equal(table.least(values), wide.min(2))
+    np.testing.assert_array_equal(values[table.at_least(values)], wide.min(2))
+    at = table.at_least(np.zeros_like(values))  # the first of equals
+    np.testing.assert_array_equal(options.cut[at], table.take(table.valid.argmax(2)).cut)
+
+
+def goals(fleet: Fleet, state: FleetState, cluster: int, levers: Ints) -> Floats:
+    """(seconds, joules, uplink bytes) of (cut, OPP) pairs, beside what the others do now."""
+    whose = np.full(len(levers), cluster)
+    rows = Options(np.zeros_like(whose), whose, *levers.T)
     columns = cost.alternatives(fleet, state, rows, cost.joint(fleet, state, state.rows))
-    up_bytes = cost.pick_cut(fleet.up_bytes, rows.cut)
+    up_bytes = cost.of_cut(fleet.up_bytes, rows)
     return np.stack([columns.total_s, columns.active_j, up_bytes], -1)
 
 
@@ -100,9 +117,8 @@ def test_of_too_many_the_useful_ones_stay(world: MakeWorld, seed: int) -> None:
     assert has(table, fleet.native())
     assert has(table, state.rows)
     everything = np.array([(c, k) for c in range(fleet.min_cut[0], 16) for k in range(8)])
-    rows = Rows(*(np.broadcast_to(v, (1, 2, len(everything))) for v in everything.T))
     for cluster in range(2):
-        front = undominated(goals(fleet, state, rows)[0, cluster])
+        front = undominated(goals(fleet, state, cluster, everything))
         assert len(front) <= R_MAX - 2
         kept = pairs(table, 0, cluster)
         assert len(kept) == R_MAX

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from adaptoff import config
-from adaptoff.errors import ScenarioError
+from adaptoff import profile as profiles
+from adaptoff.errors import ProfileError, ScenarioError
+from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
 Load = Callable[..., Scenario]
@@ -49,6 +52,63 @@ def test_what_ships_loads_and_has_a_profile() -> None:
         assert profile.cuts[profile.native].server_s == 0
 
 
+MODELS = ["mobilenetv2", "resnet18", "vgg5", "vgg5-inference"]
+
+
+def test_profiles_ship_under_these_names() -> None:
+    assert config.shipped_profiles() == MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_shipped_profile_has_seconds_and_flops(name: str) -> None:
+    found = config.find_profile(name)
+    assert found.name == name
+    assert found.source.startswith("measured: seconds of one core, torch ")
+    assert 8 <= len(found.cuts) <= 18
+    assert found.mode == ("inference" if name.endswith("-inference") else "training")
+    device_s, server_s = (found.column(field, 10) for field in ("device_s", "server_s"))
+    assert device_s == sorted(device_s)
+    assert server_s == sorted(server_s, reverse=True)
+    assert device_s[0] == server_s[-1] == 0 < device_s[-1]
+    whole_s = [ours + theirs for ours, theirs in zip(device_s, server_s, strict=True)]
+    assert max(whole_s) < 1.25 * min(whole_s)  # the same work, whoever does it
+    assert all(cut.device_flops is not None and cut.memory_bytes for cut in found.cuts)
+    native = found.cuts[-1]
+    assert found.reference_flops_per_s == pytest.approx(native.device_flops / native.device_s)
+
+
+def test_a_scenario_has_the_profile_of_its_model(scenario: Scenario) -> None:
+    for name in MODELS:
+        workload = replace(scenario.workload, model=name)
+        assert config.profile_of(replace(scenario, workload=workload)).name == name
+
+
+def test_a_profile_file_is_found_by_its_path(profile: Profile, tmp_path: Path) -> None:
+    path = tmp_path / "toy.json"
+    profiles.save(profile, path)
+    assert config.find_profile(str(path)) == profile
+
+
+@pytest.mark.parametrize("source", ["vgg6", "absent.json", "\0", "x" * 5000, ".", ""])
+def test_no_profile_lists_what_ships(source: str) -> None:
+    with pytest.raises(ProfileError, match="neither a readable file nor one of mobilenetv2, resn"):
+        config.find_profile(source)
+
+
+def test_a_broken_profile_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text("{")
+    with pytest.raises(ProfileError, match=r"broken\.json: .*truncated"):
+        config.find_profile(str(path))
+
+
+def test_a_board_of_an_unknown_class_is_named(load: Load, scenario_text: str) -> None:
+    scenario = load(scenario_text, 'boards.slow.device_class="pi5"')
+    message = r"^small: boards\.slow: profile vgg5: device_class 'pi5': allowed: none"
+    with pytest.raises(ProfileError, match=message):
+        config.profile_of(scenario)
+
+
 MISTAKES = [
     ("min_cut = 1", "min_cutt = 1", ["min_cutt", "$.workload", "allowed: ", "min_cut,"]),
     ("count = 2", "counts = 2", ["counts", "$.devices[0]", "allowed: board, link, count"]),
@@ -74,6 +134,7 @@ MISTAKES = [
     ("[links.lte]", '[links.lte]\ntrace = "a.csv"', ["links.lte", "steps or a trace"]),
     ("relative_speed = 0.7", "relative_speed = 0.3", ["boards.fast.opps", "must ascend"]),
     ("1500, relative_speed = 1.0", "1500, relative_speed = 0.9", ["boards.fast", "end with 1.0"]),
+    ("speed = 0.25", 'speed = 1\ndevice_class = ""', [">= 1", "$.boards[...].device_class"]),
     ("count = 2", "count = 256", ["devices: at most 256"]),
 ]
 

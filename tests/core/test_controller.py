@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from adaptoff import candidates, config, cost, policy
+from adaptoff import candidates, config, cost, policy, risk
 from adaptoff import profile as profiles
 from adaptoff.controller import GUARD_RATIO, Controller, decide, guard, translate
 from adaptoff.figures import View, view
 from adaptoff.messages import FleetFigures, Row
-from adaptoff.observation import FEATURES, row_costs
+from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -43,9 +43,9 @@ def seen(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
 def costs_of(seen: View) -> tuple[candidates.Table, Any]:
     table = candidates.build(seen.fleet, seen.state)
     current = cost.joint(seen.fleet, seen.state, seen.state.rows)
-    columns = cost.alternatives(seen.fleet, seen.state, table.rows, current)
-    costs = row_costs(seen.fleet, seen.state, current, columns)
-    return table, np.where(table.valid, costs, np.inf)
+    columns = cost.alternatives(seen.fleet, seen.state, table.options, current)
+    outlook = risk.as_estimated(seen.fleet, seen.state, table, current, columns)
+    return table, table.spread(risk.if_others_stay(outlook), np.inf)
 
 
 def test_the_policy_decides(seen: View) -> None:

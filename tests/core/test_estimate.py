@@ -8,7 +8,16 @@ import pytest
 
 from adaptoff import cost, estimate
 from adaptoff import fleet as fleets
-from adaptoff.estimate import LINK_GAIN, MAX_AGE, SPEED_GAIN, UNKNOWN_BPS, VOLATILITY_GAIN
+from adaptoff.estimate import (
+    LINK_GAIN,
+    LINK_VOLATILITY,
+    MAX_AGE,
+    SPEED_GAIN,
+    SPEED_VOLATILITY,
+    UNKNOWN_BPS,
+    USUAL_GAIN,
+    VOLATILITY_GAIN,
+)
 from adaptoff.fleet import Fleet, Outcome
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -36,7 +45,11 @@ def test_the_first_measurement_counts_whole(fleet: Fleet) -> None:
     assert state.up_bps == pytest.approx(20e6)
     assert (state.speed_age, state.up_age) == (0, 0)
     assert (state.down_bps, state.down_age) == (UNKNOWN_BPS, MAX_AGE)
-    assert (state.temp_c, state.server_speed, state.volatility) == (40, 1.5, 0)
+    assert (state.temp_c, state.server_speed) == (40, 1.5)
+    assert (state.volatility, state.speed_volatility) == (LINK_VOLATILITY, SPEED_VOLATILITY)
+    assert state.usual_speed == pytest.approx(state.speed)
+    assert state.usual_up_bps == pytest.approx(state.up_bps)
+    assert state.usual_server_speed == pytest.approx(state.server_speed)
     assert (state.cut, state.opp) == (3, 1)
 
 
@@ -45,7 +58,13 @@ def test_later_ones_move_the_logarithm_by_the_gain(fleet: Fleet) -> None:
     state = estimate.update(fleet, first, outcome(device_s=0.4, up_bps=80e6))
     assert state.speed == pytest.approx(0.2 * 2**SPEED_GAIN)
     assert state.up_bps == pytest.approx(20e6 * 4**LINK_GAIN)
-    assert state.volatility == pytest.approx(VOLATILITY_GAIN * np.log(4))
+    kept = 1 - VOLATILITY_GAIN
+    assert state.volatility == pytest.approx(kept * LINK_VOLATILITY + VOLATILITY_GAIN * np.log(4))
+    assert state.speed_volatility == pytest.approx(
+        kept * SPEED_VOLATILITY + VOLATILITY_GAIN * np.log(2)
+    )
+    assert state.usual_speed == pytest.approx(0.2 * 2**USUAL_GAIN)
+    assert state.usual_up_bps == pytest.approx(20e6 * 4**USUAL_GAIN)
 
 
 def test_estimates_tend_to_what_is_measured_again_and_again(fleet: Fleet) -> None:
@@ -67,7 +86,8 @@ def test_what_was_not_measured_keeps_and_ages(fleet: Fleet) -> None:
     for age in (1, 2, 3):
         state = estimate.update(fleet, state, outcome(cut=0, device_s=0.0, up_bps=np.nan))
         assert (state.speed_age, state.up_age, state.down_age) == (age, age, age)
-    for name in ("speed", "up_bps", "down_bps", "rtt_s", "volatility"):
+    kept = ("speed", "up_bps", "down_bps", "rtt_s", "volatility", "speed_volatility")
+    for name in (*kept, "usual_speed", "usual_up_bps", "usual_down_bps"):
         assert getattr(state, name) == getattr(first, name)
     old = replace(state, up_age=np.full((1, 1), MAX_AGE))
     assert estimate.update(fleet, old, outcome(up_bps=np.nan)).up_age == MAX_AGE
@@ -78,7 +98,8 @@ def test_what_was_not_measured_keeps_and_ages(fleet: Fleet) -> None:
 def test_an_impossible_rate_is_not_measured(fleet: Fleet, rate: float) -> None:
     first = estimate.initial(fleet, outcome())
     state = estimate.update(fleet, first, outcome(up_bps=rate))
-    assert (state.up_bps, state.up_age, state.volatility) == (first.up_bps, 1, 0)
+    assert (state.up_bps, state.up_age) == (first.up_bps, 1)
+    assert (state.volatility, state.usual_up_bps) == (first.volatility, first.usual_up_bps)
 
 
 def test_the_reference_is_the_modelled_native_round(fleet: Fleet) -> None:

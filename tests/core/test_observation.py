@@ -42,7 +42,7 @@ def test_golden(
     golden = np.load(GOLDEN, allow_pickle=False)
     assert golden.dtype == np.float32
     np.testing.assert_allclose(now, golden, rtol=1e-4, atol=1e-5)
-    assert SCHEMA == 1, "record the golden array anew for another schema"
+    assert SCHEMA == 2, "record the golden array anew for another schema"
 
 
 def view_of(scenario: Scenario, profile: Profile, told: FleetFigures) -> Observation:
@@ -61,7 +61,7 @@ def test_features_are_bounded_in_extreme_states(world: MakeWorld, seed: int, spa
     assert np.isfinite(seen).all()
     assert (np.abs(seen) <= LIMIT).all()
     assert (seen[~table.valid] == 0).all()
-    assert (column(seen, "valid") == table.valid).all()
+    assert (column(seen, "valid") == table.valid & fleet.active[..., None]).all()
     assert (column(seen, "is_current").sum(2) <= 1).all()
 
 
@@ -87,10 +87,18 @@ def test_shares_sum_to_one_and_the_best_row_scores_zero(world: MakeWorld, seed: 
     table = candidates.build(fleet, state)
     seen = observe(fleet, state, table)
     shares = [column(seen, f) for f in FEATURES if f.startswith("share_")]
-    np.testing.assert_allclose(np.sum(shares, 0)[table.valid], 1, atol=1e-5)
+    whole = np.where(fleet.depth > 1, np.inf, 1)  # micro-batches overlap: shares of a shorter time
+    assert (np.sum(shares, 0)[table.valid] >= 1 - 1e-5).all()
+    assert (np.sum(shares, 0) <= whole[:, None, None] + 1e-5).all()
     for name in ("cost_over_best_if_others_stay", "cost_over_best_if_others_adapt"):
         values = np.where(table.valid, column(seen, name), np.inf)
         np.testing.assert_allclose(values.min(2), 0, atol=1e-6)
+
+
+RATES = (
+    "speed", "up_bps", "down_bps", "server_speed",
+    "usual_speed", "usual_up_bps", "usual_down_bps", "usual_server_speed",
+)  # fmt: skip
 
 
 def more_work_for_faster_machines(
@@ -98,7 +106,7 @@ def more_work_for_faster_machines(
 ) -> tuple[Fleet, FleetState]:
     """Works, bytes and rates all ``k`` times as much: the same seconds."""
     works = ("device_work_s", "server_work_s", "up_bytes", "down_bytes", "sync_bytes")
-    rates = ("speed", "up_bps", "down_bps", "server_speed")
+    rates = RATES
     return (
         replace(fleet, **{name: getattr(fleet, name) * k for name in works}),
         replace(state, **{name: getattr(state, name) * k for name in rates}),
@@ -107,7 +115,7 @@ def more_work_for_faster_machines(
 
 def slower(fleet: Fleet, state: FleetState, k: float) -> tuple[Fleet, FleetState]:
     """Everything takes ``k`` times as long, warming included: the same ratios."""
-    rates = ("speed", "up_bps", "down_bps", "server_speed")
+    rates = RATES
     times = ("rtt_s", "native_s", "native_j")
     return (
         replace(fleet, heat_tau_s=fleet.heat_tau_s * k),

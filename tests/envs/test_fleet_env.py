@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import adaptoff.envs
+from adaptoff import estimate
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode, usable
 from adaptoff.envs.fleet_env import LIVE, FleetEnv, padded
@@ -152,7 +153,9 @@ class Shrinking:
     def reset(self, seed: int, *, restart: bool = False):
         self.restarts.append(restart)
         self.left = False
-        return self.whole.reset(seed)
+        seen = self.whole.reset(seed)
+        self.state = estimate.initial(self.whole.fleet, seen)
+        return seen
 
     def apply(self, rows):
         whole = self.whole.fleet.native()
@@ -160,10 +163,12 @@ class Shrinking:
         n = rows.cut.shape[1]
         wide.cut[:, :n], wide.opp[:, :n] = rows.cut, rows.opp
         self.left = True
-        return self.cut(self.whole.apply(wide))
+        seen = self.whole.apply(wide)
+        self.state = estimate.update(self.whole.fleet, self.state, seen)
+        return self.cut(seen)
 
-    def prior(self, state):
-        return self.cut(state) if state.cut.shape[1] > 2 else state
+    def estimates(self):
+        return self.cut(self.state) if self.left else self.state
 
     def close(self) -> None:
         self.whole.close()

@@ -115,21 +115,15 @@ def test_on_the_real_clock():
     wall_s = time.perf_counter() - start_s
     busy = cpu.take()
     assert busy.cpu_s > 0
-    assert busy.wall_s == pytest.approx(wall_s, rel=0.2)
-    assert wall_s >= busy.cpu_s / 0.2
+    assert busy.cpu_s / 0.2 * (1 - 1e-6) <= busy.wall_s <= wall_s
 
 
 @pytest.mark.parametrize(
-    ("total_speed", "server_speed", "cores", "busy_share", "dilation"),
-    [
-        (0.5, 1.0, 2, 0.0, 1.0),
-        (3.0, 1.0, 2, 0.0, 4 / 1.7),
-        (3.0, 1.0, 4, 0.5, 4 / 1.7),
-        (1.0, 0.0, 2, 1.0, 1 / 0.085),
-    ],
+    ("total_speed", "server_speed", "cores", "dilation"),
+    [(0.5, 1.0, 2, 1.0), (3.0, 1.0, 2, 4 / 1.7), (3.0, 1.0, 0.5, 4 / 0.425)],
 )
-def test_dilation_fits_the_demand(total_speed, server_speed, cores, busy_share, dilation):
-    assert choose_dilation(total_speed, server_speed, cores, busy_share) == pytest.approx(dilation)
+def test_dilation_fits_the_demand(total_speed, server_speed, cores, dilation):
+    assert choose_dilation(total_speed, server_speed, cores) == pytest.approx(dilation)
 
 
 def test_free_cores_is_within_the_host():

@@ -88,18 +88,6 @@ def test_states_that_cannot_be_averaged_are_refused(states, samples):
         federate.average(states, samples)
 
 
-def test_halves_join_to_the_state_of_the_whole():
-    model = models.build("vgg5", 1)
-    whole = export_state(model)
-    for cut in range(8):
-        halves = export_state(model[:cut]), export_state(model[cut:])
-        joined = federate.join(*halves, state_specs(model))
-        for mine, wanted in zip(joined, whole, strict=True):
-            np.testing.assert_array_equal(mine, wanted)
-    with pytest.raises(BadTensor):
-        federate.join(export_state(model[:2]), export_state(model[3:]), state_specs(model))
-
-
 def test_accuracy_counts_correct_answers_and_leaves_the_model_alone():
     model = models.build("vgg5", 0)
     state = export_state(model)

@@ -46,10 +46,11 @@ WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(5, dtype=np.in
 BATCH = [np.full((2, 2), 0.5, dtype=np.float32), np.array([1, 2], dtype=np.uint8)]
 
 MESSAGES = {
-    "hello": (m.Hello(protocol=1, version="0.1.0", role="device", device=3), []),
+    "hello": (m.Hello(protocol=m.PROTOCOL, version="0.1.0", role="device", device=3), []),
     "welcome": (m.Welcome(scenario=SCENARIO, profile=PROFILE, dilation=1.5), []),
-    "reset": (m.Reset(seed=1, restart=True), []),
-    "run-round": (m.RunRound(rows=[ROW]), []),
+    "reset": (m.Reset(command=1, seed=1, restart=True), []),
+    "run-round": (m.RunRound(command=2, rows=[ROW]), []),
+    "run-round-each": (m.RunRound(command=2, each=[ROW, ROW]), []),
     "round-start": (m.RoundStart(round=8, seed=1, row=None, figures=FIGURES), []),
     "decision": (DECISION, []),
     "weights": (m.Weights(round=8, cut=2), WEIGHTS),
@@ -59,12 +60,12 @@ MESSAGES = {
     "report": (m.Report(telemetry=TELEMETRY), []),
     "round-report": (
         m.RoundReport(
-            round=8, round_s=2.5, telemetry=[TELEMETRY], late=[1], decisions=[DECISION],
+            command=2, round=8, round_s=2.5, telemetry=[TELEMETRY], late=[1], decisions=[DECISION],
             figures=FIGURES, accuracy=0.5, valid=True,
         ),
         [],
     ),
-    "fault": (m.Fault(reason="out of memory"), []),
+    "fault": (m.Fault(reason="out of memory", command=2), []),
     "bye": (m.Bye(), []),
 }  # fmt: skip
 ENVELOPES = {
@@ -181,6 +182,15 @@ def test_truncated_headers(cut_bytes):
     first = announce(MESSAGE, header_bytes=cut_bytes, total_bytes=cut_bytes + 48)
     with pytest.raises(Malformed):
         Assembly(first, [header, bytes(48)], LIMITS)
+
+
+def test_rows_by_cluster_and_by_device_are_too_many():
+    with pytest.raises(ValueError, match="not both"):
+        m.RunRound(command=1, rows=[ROW], each=[ROW])
+    row = {"cut": 2, "opp": 1}
+    fields = {"type": "run-round", "command": 1, "rows": [row], "each": [row]}
+    with pytest.raises(Malformed, match="not both"):
+        wire.decode_header(msgspec.msgpack.encode([fields, []]), 0, LIMITS)
 
 
 def test_trailing_header_bytes():

@@ -1,0 +1,145 @@
+"""A device's side of one round: decide, fetch weights, train, return them, report.
+
+The clock of a round starts when the word to start it arrives and stops when the server has
+acknowledged the new weights.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from adaptoff.errors import RunError
+from adaptoff.messages import (
+    Activations,
+    AnyMessage,
+    Bye,
+    Decision,
+    Fault,
+    Gradient,
+    Report,
+    Reset,
+    RoundDone,
+    RoundStart,
+    Row,
+    Weights,
+)  # fmt: skip
+from adaptoff.testbed import data, wire
+from adaptoff.testbed.link import Received
+from adaptoff.testbed.meter import Meter
+from adaptoff.testbed.parts import Parts
+from adaptoff.testbed.split import (
+    DeviceHalf,
+    FloatArray,
+    Labels,
+    export_state,
+    load_state,
+    state_specs,
+)  # fmt: skip
+
+M = TypeVar("M", Weights, Gradient)
+
+PATIENCE_S = 3600.0
+"""for the next word of a server that is alive"""
+
+
+class Superseded(Exception):
+    """The server went on without this device; carries its newer word."""
+
+    def __init__(self, message: AnyMessage) -> None:
+        super().__init__(type(message).__name__)
+        self.message = message
+
+
+class DeviceRound:
+    """One round, which begins now; Superseded is raised when the server goes on before its end."""
+
+    def __init__(self, parts: Parts, start: RoundStart) -> None:
+        self._parts, self._start, self._meter = parts, start, Meter(parts)
+
+    def run(self) -> None:
+        """All of it."""
+        parts, work = self._parts, self._parts.work
+        row = self._decide()
+        self._fetch(row.cut)
+        half = DeviceHalf(parts.model, row.cut, work.learning_rate, work.momentum)
+        for index, (images, labels) in enumerate(self._batches()):
+            self._batch(index, half, row.cut, images, labels)
+        self._return(row.cut)
+        parts.link.send(Report(telemetry=self._meter.read(self._start.round, row)))
+
+    def _batches(self) -> Iterator[tuple[FloatArray, Labels]]:
+        parts, work, start = self._parts, self._parts.work, self._start
+        return data.batches(
+            parts.shard, start.seed, parts.number, start.round, work.batch_size, work.batches
+        )
+
+    def _decide(self) -> Row:
+        """The server's row, or one's own; with the OPP that the board really took."""
+        parts, start = self._parts, self._start
+        if start.row:
+            asked = Decision(device=parts.number, round=start.round, row=start.row, source="server")
+        else:
+            asked = parts.controller.next(start.round, start.figures)
+        parts.controller.row = asked.row
+        taken = Row(cut=asked.row.cut, opp=parts.board.set_opp(asked.row.opp))
+        parts.cpu.speed = parts.board.speed
+        parts.link.send(replace(asked, row=taken))
+        return taken
+
+    def _fetch(self, cut: int) -> None:
+        blocks = self._parts.model[:cut]
+        got, message = self._await(Weights)
+        if message.cut != cut:
+            raise RunError(f"weights of cut {message.cut}, asked for {cut}")
+        specs = [(s.dtype, tuple(s.shape)) for s in state_specs(blocks)]
+        wire.check_tensors(got.arrays, specs, finite=True)
+        load_state(blocks, got.arrays)
+        self._meter.sync_s += got.transfer_s / self._parts.dilation
+
+    def _batch(
+        self, index: int, half: DeviceHalf, cut: int, images: FloatArray, labels: Labels
+    ) -> None:
+        cpu, work_s = self._parts.cpu, self._parts.work_s[cut]
+        if cut == len(self._parts.model):
+            with cpu.block(work_s):
+                half.train_batch(images, labels)
+            return
+        with cpu.block():
+            activations = half.forward(images)
+        gradient = self._exchange(index, activations, labels)
+        with cpu.block(max(work_s - cpu.charged_s, 0.0)):
+            half.backward(gradient)
+
+    def _exchange(self, index: int, activations: FloatArray, labels: Labels) -> FloatArray | None:
+        """Send activations, wait for their gradient, and split the time between."""
+        parts, sent_s = self._parts, self._parts.now_s()
+        parts.link.send(Activations(round=self._start.round, batch=index), [activations, labels])
+        got, message = self._await(Gradient)
+        if message.batch != index or len(got.arrays) > 1:
+            raise RunError(f"an answer to batch {message.batch}, expected {index}")
+        if got.arrays:
+            wire.check_tensors(got.arrays, [("float32", activations.shape)], finite=True)
+        downlink_s = got.transfer_s / parts.dilation if got.arrays else 0.0
+        uplink_s = parts.now_s() - sent_s - message.server_s - downlink_s
+        self._meter.server_s += message.server_s
+        self._meter.downlink_s += downlink_s
+        self._meter.uplink_s += max(uplink_s, 0.0)
+        return got.arrays[0] if got.arrays else None
+
+    def _return(self, cut: int) -> None:
+        parts, sent_s = self._parts, self._parts.now_s()
+        done = RoundDone(round=self._start.round, cut=cut)
+        ticket = parts.link.send(done, export_state(parts.model[:cut]))
+        parts.link.wait_sent(ticket, PATIENCE_S * parts.dilation)
+        self._meter.sync_s += parts.now_s() - sent_s
+
+    def _await(self, kind: type[M]) -> tuple[Received, M]:
+        """The next ``kind`` of this round; raises Superseded when the server went on."""
+        while True:
+            got = self._parts.link.recv(PATIENCE_S * self._parts.dilation)
+            message = got.message
+            if isinstance(message, kind) and message.round == self._start.round:
+                return got, message
+            if isinstance(message, RoundStart | Reset | Bye | Fault):
+                raise Superseded(message)
