@@ -7,10 +7,12 @@ last row, a silent server means native.
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from adaptoff import candidates, cost, risk
+from adaptoff import candidates, cost, objective, risk
 from adaptoff.candidates import Table
 from adaptoff.figures import view
 from adaptoff.fleet import Bools, Fleet, FleetState, Ints, Rows
@@ -41,19 +43,26 @@ def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
 
 
 def guard(fleet: Fleet, state: FleetState, table: Table, index: Ints) -> Choice:
-    """Replace rows that are out of the question by the cluster's cheapest that is not.
+    """Replace rows that are out of the question by the cluster's cheapest one.
 
-    That is a row predicted to cost over ``GUARD_RATIO`` times the cheapest one, and a row that may
-    break the heat limit where another would not.
+    That is a row predicted to cost over ``GUARD_RATIO`` times as much, and one that may break the
+    heat limit where keeping it costs less than breaking it does.
     """
     current = cost.joint(fleet, state, state.rows)
     columns = cost.alternatives(fleet, state, table.options, current)
     outlook = risk.as_estimated(fleet, state, table, current, columns)
-    options = np.where(risk.too_hot(outlook), np.inf, risk.if_others_stay(outlook))
-    costs = table.spread(options, np.inf)
-    chosen = np.take_along_axis(costs, index[..., None], 2)[..., 0]
-    bad = chosen > GUARD_RATIO * costs.min(2)
+    hot = risk.too_hot(outlook)
+    options = risk.if_others_stay(outlook) + objective.HEAT_BROKEN * hot
+    costs, hot = table.spread(options, np.inf), table.spread(hot, fill=False)
+    chosen = _at(costs, index)
+    ratio = np.where(_at(hot, index), 1.0, GUARD_RATIO)
+    bad = chosen > ratio * costs.min(2)
     return Choice(table.take(np.where(bad, costs.argmin(2), index)), bad)
+
+
+def _at(values: npt.NDArray[Any], index: Ints) -> npt.NDArray[Any]:
+    """Values (F, G, R) at ``index`` (F, G)."""
+    return np.take_along_axis(values, index[..., None], 2)[..., 0]
 
 
 class Controller:

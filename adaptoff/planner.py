@@ -12,23 +12,30 @@ from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows, repeat
 SWEEPS = 3
 
 
-def plan(fleet: Fleet, state: FleetState, table: Table | None = None) -> Rows:
+def plan(
+    fleet: Fleet, state: FleetState, table: Table | None = None, haste: float = 0.0
+) -> Rows:  # fmt: skip
     """Rows (F, G) by coordinate descent on the joint cost, from several starts; the best one wins.
 
     The starts are each cluster's fastest row, the rows in use, and native. ``state`` gives
-    conditions, the rows in use and the native reference.
+    conditions, the rows in use and the native reference; ``haste`` as in ``joint_cost``.
     """
     table = table or candidates.build(fleet, state)
-    settled = [_respond(fleet, state, table, start) for start in _starts(fleet, state, table)]
-    best = np.stack([joint_cost(fleet, state, rows) for rows in settled]).argmin(0)
+    starts = _starts(fleet, state, table)
+    settled = [_respond(fleet, state, table, start, haste) for start in starts]
+    best = np.stack([joint_cost(fleet, state, rows, haste) for rows in settled]).argmin(0)
     cut = np.stack([rows.cut for rows in settled])
     opp = np.stack([rows.opp for rows in settled])
     each = np.arange(len(best))
     return Rows(cut[best, each], opp[best, each])
 
 
-def joint_cost(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
-    """Predicted cost (F,) when the clusters take ``rows`` (F, G)."""
+def joint_cost(fleet: Fleet, state: FleetState, rows: Rows, haste: float = 0.0) -> Floats:
+    """Predicted cost (F,) when the clusters take ``rows`` (F, G).
+
+    ``haste`` is the weight of the mean cluster's seconds, beside the slowest one's: who has slack
+    should keep some for what is not foreseen. The objective itself has none.
+    """
     columns = cost.joint(fleet, state, rows)
     seconds = cost.round_s(fleet, columns)
     joules = cost.energy_j(fleet, columns, seconds)
@@ -37,7 +44,8 @@ def joint_cost(fleet: Fleet, state: FleetState, rows: Rows) -> Floats:
         fleet, state.temp_c, device_j, np.repeat(seconds[:, None], fleet.shape[1], 1)
     )
     excess_c = np.where(fleet.active, temp_c, -np.inf).max(1) - fleet.heat_limit_c
-    return objective.cost(
+    mean_s = np.where(fleet.active, columns.total_s, 0.0).sum(1) / fleet.active.sum(1)
+    return haste * mean_s / state.native_s + objective.cost(
         seconds, joules.sum(1), excess_c, state.native_s, state.native_j, fleet.energy_weight
     )
 
@@ -60,7 +68,9 @@ def _starts(fleet: Fleet, state: FleetState, table: Table) -> list[Rows]:
     return [table.take(fastest), state.rows, fleet.native()]
 
 
-def _respond(fleet: Fleet, state: FleetState, table: Table, rows: Rows) -> Rows:
+def _respond(
+    fleet: Fleet, state: FleetState, table: Table, rows: Rows, haste: float
+) -> Rows:  # fmt: skip
     """Each cluster in turn takes the row that is best for all, while the others keep theirs.
 
     The joint cost counts what a cluster's row does to the others at the shared server, which its
@@ -71,7 +81,7 @@ def _respond(fleet: Fleet, state: FleetState, table: Table, rows: Rows) -> Rows:
     for _ in range(SWEEPS):
         for cluster in range(fleet.shape[1]):
             options = _options(table, rows, cluster)
-            costs = joint_cost(*wide, options).reshape(-1, n_rows)
+            costs = joint_cost(*wide, options, haste).reshape(-1, n_rows)
             best = np.where(table.valid[:, cluster], costs, np.inf).argmin(1)
             rows = _at(options, np.arange(len(best)) * n_rows + best)
     return rows

@@ -26,7 +26,8 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Workload(Struct, frozen=True, kw_only=True):
     """What every device trains."""
 
-    model: Literal["vgg5"] = "vgg5"
+    model: Annotated[str, Meta(min_length=1, max_length=4096)] = "vgg5"
+    """a shipped network, or for emulation alone a profile's file"""
     dataset: Literal["digits"] = "digits"
     batch_size: Annotated[int, Meta(ge=2, le=1024)] = 50
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 8

@@ -1,47 +1,29 @@
-"""Everything that can choose rows, behind one interface, to compare the policy with."""
+"""Everything that can choose rows, by name, to compare the policy with."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
-from adaptoff import candidates, controller, planner
+from adaptoff import candidates, controller
+from adaptoff.agents import fedadapt_actor, tuned
+from adaptoff.agents.bandit import LinUCB
+from adaptoff.agents.fedadapt import FedAdapt, FedAdaptConstant
+from adaptoff.agents.fedadapt_train import TrainedHere
+from adaptoff.agents.heuristics import Threshold, Tiers
+from adaptoff.agents.hindsight import Hindsight, Oracle
+from adaptoff.agents.method import Forgetful, Method, Stateless, lowest, or_native, top_clock
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.errors import InputError
-from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.fleet import Fleet, FleetState, Rows
 from adaptoff.policy import Policy
 
 
-class Method(Protocol):
-    """Chooses the rows of the coming round; ``reset`` starts an episode."""
-
-    name: str
-
-    def reset(self, backend: EmulatedFleet, seed: int) -> None:
-        """Start an episode on ``backend``; only an oracle looks into it later."""
-
-    def choose(self, fleet: Fleet, state: FleetState) -> Rows:
-        """Rows (F, G)."""
-
-
 @dataclass
-class Stateless:
-    """A method that is a function of fleet and estimates."""
-
-    name: str
-    function: Callable[[Fleet, FleetState], Rows]
-
-    def reset(self, backend: EmulatedFleet, seed: int) -> None:
-        """Nothing to forget."""
-
-    def choose(self, fleet: Fleet, state: FleetState) -> Rows:
-        """Rows (F, G)."""
-        return self.function(fleet, state)
-
-
-@dataclass
-class Random:
+class Random(Forgetful):
     """A possible row of each cluster, uniformly."""
 
     name: str = "random"
@@ -53,37 +35,7 @@ class Random:
     def choose(self, fleet: Fleet, state: FleetState) -> Rows:
         """Rows (F, G)."""
         table = candidates.build(fleet, state)
-        return table.take(
-            np.where(table.valid, self._rng.random(table.valid.shape), -1.0).argmax(2)
-        )
-
-
-@dataclass
-class Oracle:
-    """Knows the true conditions of the coming round, searches from three starts; myopic in heat."""
-
-    name: str = "oracle"
-
-    def reset(self, backend: EmulatedFleet, seed: int) -> None:  # noqa: ARG002
-        """Remember where the truth is."""
-        self._backend = backend
-
-    def choose(self, fleet: Fleet, state: FleetState) -> Rows:
-        """Rows (F, G)."""
-        true = replace(state, **vars(self._backend.truth()))
-        native = replace(true, cut=fleet.native().cut, opp=fleet.native().opp)
-        guess = planner.plan(fleet, state)
-        informed = replace(true, cut=guess.cut, opp=guess.opp)
-        tries = [planner.plan(fleet, start) for start in (true, native, informed)]
-        return cheapest(tries, [planner.joint_cost(fleet, true, rows) for rows in tries])
-
-
-def cheapest(tries: list[Rows], costs: list[Floats]) -> Rows:
-    """Of several rows (F, G), each fleet's with the lowest cost (F,)."""
-    best = np.stack(costs).argmin(0)
-    each = np.arange(len(best))
-    cut, opp = (np.stack([getattr(rows, name) for rows in tries]) for name in ("cut", "opp"))
-    return Rows(cut[best, each], opp[best, each])
+        return lowest(table, self._rng.random(len(table.options.cut)))
 
 
 def native() -> Method:
@@ -91,9 +43,14 @@ def native() -> Method:
     return Stateless("native", lambda fleet, _: fleet.native())
 
 
-def plan() -> Method:
-    """The planner, trusting the estimates."""
-    return Stateless("planner", planner.plan)
+def all_offload() -> Method:
+    """The lowest cut that each cluster may take, at its fastest clock."""
+
+    def choose(fleet: Fleet, state: FleetState) -> Rows:
+        table = top_clock(fleet, state)
+        return lowest(table, table.options.cut.astype(float))
+
+    return Stateless("all-offload", choose)
 
 
 def of_policy(policy: Policy, name: str = "policy") -> Method:
@@ -102,39 +59,68 @@ def of_policy(policy: Policy, name: str = "policy") -> Method:
 
 
 def constant(cut: int, opp: int) -> Method:
-    """The same cut and OPP everywhere and always, held to what each cluster can do."""
+    """The same cut and OPP everywhere and always, as far as each cluster can.
+
+    Where the cut is not possible it is native's; a cluster with fewer OPPs takes its fastest.
+    """
 
     def choose(fleet: Fleet, state: FleetState) -> Rows:
-        table = candidates.build(fleet, state)
-        wanted = (table.rows.cut == cut) & (table.rows.opp == opp) & table.valid
-        possible = wanted.any(2)
-        rows, fallback = table.take(wanted.argmax(2)), fleet.native()
-        return Rows(
-            np.where(possible, rows.cut, fallback.cut), np.where(possible, rows.opp, fallback.opp)
-        )
+        everywhere = Rows(np.full(fleet.shape, cut), np.minimum(opp, fleet.n_opps - 1))
+        return or_native(fleet, state, everywhere)
 
     return Stateless(f"constant-{cut}-{opp}", choose)
 
 
+def best_constant() -> Method:
+    """In hindsight, each fleet's cheapest constant row."""
+
+    def options(fleet: Fleet) -> list[Method]:
+        cuts, opps = fleet.up_bytes.shape[1], fleet.relative_speed.shape[2]
+        return [constant(cut, opp) for cut, opp in product(range(cuts), range(opps))]
+
+    return Hindsight("best-constant", options)
+
+
+def best_planner() -> Method:
+    """In hindsight, each fleet's cheapest planner."""
+    return Hindsight(
+        "planner-best", lambda _: [Stateless(*each) for each in tuned.PLANNERS.items()]
+    )
+
+
+MAKERS: dict[str, Callable[[], Method]] = {
+    "native": native,
+    "all-offload": all_offload,
+    "random": Random,
+    "best-constant": best_constant,
+    "threshold": Threshold,
+    "tiers": Tiers,
+    "linucb": LinUCB,
+    "fedadapt": TrainedHere,
+    "fedadapt-constant": FedAdaptConstant,
+    **{name: partial(Stateless, name, plan) for name, plan in tuned.PLANNERS.items()},
+    "planner-best": best_planner,
+    "oracle": Oracle,
+}
+NAMES = ("policy", *MAKERS)
+
+
 def methods(names: Iterable[str], policy: Policy) -> list[Method]:
-    """Methods by name; ``constant-C-K`` is cut C at OPP K. Raises InputError."""
+    """Methods by name; raises InputError.
+
+    Beside ``NAMES``: ``constant-CUT-OPP``, and ``fedadapt:FILE`` for an agent trained before.
+    """
     return [_method(name, policy) for name in names]
 
 
-NAMES = ("native", "policy", "planner", "random", "oracle")
-
-
 def _method(name: str, policy: Policy) -> Method:
-    makers: dict[str, Callable[[], Method]] = {
-        "native": native,
-        "policy": lambda: of_policy(policy),
-        "planner": plan,
-        "random": Random,
-        "oracle": Oracle,
-    }
-    if name in makers:
-        return makers[name]()
+    if name == "policy":
+        return of_policy(policy)
+    if name in MAKERS:
+        return MAKERS[name]()
+    if name.startswith("fedadapt:"):
+        return FedAdapt(fedadapt_actor.load(Path(name.partition(":")[2])))
     head, *levers = name.split("-")
     if head == "constant" and len(levers) == 2 and all(part.isdecimal() for part in levers):
         return constant(int(levers[0]), int(levers[1]))
-    raise InputError(f"method {name}: allowed: {', '.join(NAMES)}, constant-CUT-OPP")
+    raise InputError(f"method {name}: allowed: {', '.join(NAMES)}, constant-CUT-OPP, fedadapt:FILE")

@@ -16,7 +16,7 @@ from adaptoff.observation import FEATURES
 from adaptoff.policy import MASKED
 
 HIDDEN = 64
-PRIOR_FEATURE = "cost_over_best_if_others_adapt"
+PRIOR_FEATURE = "expected_cost_over_best"
 PRIOR_SLOPE = 8.0
 """logits that a row loses at first for each factor e of predicted cost"""
 PRIOR_SCALE = 0.25

@@ -1,0 +1,68 @@
+"""The best joint rows beyond doubt, where few enough could be better than what a search found."""
+
+from dataclasses import fields
+from typing import TypeVar
+
+import numpy as np
+
+from adaptoff import candidates, cost, objective, planner
+from adaptoff.candidates import Table
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Rows
+
+MOST_JOINT_ROWS = 200_000
+"""tried one by one, in about 0.15 s for a fleet; 99.8 % of random fleets have no more left"""
+
+T = TypeVar("T", Fleet, FleetState, Rows)
+
+
+def best_rows(fleet: Fleet, state: FleetState, found: Rows) -> Rows:
+    """The cheapest joint rows (F, G) under ``state``, given good ones, ``found`` (F, G).
+
+    Fleets with more than ``MOST_JOINT_ROWS`` left to try keep what was found.
+    """
+    table = candidates.build(fleet, state)
+    known = planner.joint_cost(fleet, state, found)
+    table = Table(table.rows, could_win(fleet, state, table, known))
+    cut, opp = found.cut.copy(), found.opp.copy()
+    for i in np.flatnonzero(joint_rows(table) <= MOST_JOINT_ROWS).tolist():
+        alone = Table(one(table.rows, i), table.valid[i : i + 1])
+        best = planner.enumerate_best(one(fleet, i), one(state, i), alone)
+        cut[i], opp[i] = best.cut[0], best.opp[0]
+    return Rows(cut, opp)
+
+
+def joint_rows(table: Table) -> Floats:
+    """In how many ways (F,) the clusters of each fleet can choose."""
+    return table.valid.sum(2).astype(float).prod(1)
+
+
+def could_win(fleet: Fleet, state: FleetState, table: Table, known: Floats) -> Bools:
+    """Which rows (F, G, R) may be part of something no dearer than ``known`` (F,).
+
+    The others are too dear even with the server to themselves, no heat, and each of the other
+    clusters both at its quickest and at its most frugal.
+    """
+    options = table.options
+    columns = cost.solo(fleet, state, options)
+    joules = columns.active_j * cost.of_cluster(fleet.count, options)
+    quickest_s = np.where(fleet.active, table.least(columns.total_s), 0.0).max(1)
+    frugal_j = np.where(fleet.active, table.least(joules), 0.0)
+    idle_w = np.where(fleet.active, fleet.idle_w * fleet.count, 0.0).sum(1)
+    quickest_s, idle_w, native_s, native_j, weight, known = (
+        cost.of_fleet(values, options)
+        for values in (
+            quickest_s, idle_w, state.native_s, state.native_j, fleet.energy_weight, known
+        )
+    )  # fmt: skip
+    seconds = np.maximum(columns.total_s, quickest_s)
+    others_j = cost.of_cluster(frugal_j.sum(1, keepdims=True) - frugal_j, options)
+    least = objective.cost(
+        seconds, joules + others_j + idle_w * seconds, np.zeros(1), native_s, native_j, weight
+    )
+    needed = (least <= known * (1 + 1e-9)) | ~fleet.active[options.fleet, options.cluster]
+    return table.spread(needed.astype(float), 0.0) > 0
+
+
+def one(arrays: T, i: int) -> T:
+    """One fleet of many, F = 1."""
+    return type(arrays)(**{f.name: getattr(arrays, f.name)[i : i + 1] for f in fields(arrays)})
