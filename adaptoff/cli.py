@@ -161,30 +161,48 @@ def device(
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="Directory for checkpoints and TensorBoard.")] = Path(
-        "runs/train"
-    ),
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Rounds of emulated fleets in all.")
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for checkpoints and TensorBoard; runs/train, or where --resume is."
+        ),
     ] = None,
-    seed: SeedOption = 0,
-    resume: Annotated[Path | None, typer.Option(help="A checkpoint to go on from.")] = None,
+    config_: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file of hyper-parameters.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a hyper-parameter: gamma=0.5.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Rounds of emulated fleets in all, as --set steps=.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, choices and fleets, as --set seed=.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="A checkpoint to go on from, with its hyper-parameters.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train the row scorer with PPO on randomly drawn emulated fleets.
 
+    The checkpoint of lowest regret on validation fleets is kept as best.safetensors, the state of
+    training as last.safetensors; Ctrl-C leaves one to resume from. Hyper-parameters with their
+    ranges are in adaptoff/agents/settings.py.
+
     Examples:
 
-      adaptoff train --seed 1
+      adaptoff train --seed 1 --set gamma=0.5 --set patience=5
 
-      adaptoff train --steps 800000 --resume runs/train/checkpoint-000400384.safetensors
+      adaptoff train --config train.toml --out runs/mine
+
+      adaptoff train --resume runs/train/last.safetensors
     """
-    from adaptoff.agents.train import TrainConfig
     from adaptoff.commands import learn
 
-    settings = TrainConfig(seed=seed) if steps is None else TrainConfig(seed=seed, steps=steps)
-    result = learn.run_training(settings, out, resume)
-    _show(result, json=json)
+    chosen = learn.training_settings(config_, set_ or [], {"steps": steps, "seed": seed}, resume)
+    out = out or (resume.parent if resume else Path("runs/train"))
+    _show(learn.run_training(chosen, out, resume, console), json=json)
 
 
 @app.command()
@@ -200,7 +218,7 @@ def freeze(
 ) -> None:
     """Make a frozen policy of a checkpoint: weights for NumPy, with their provenance.
 
-    Example: adaptoff freeze runs/train/checkpoint-000400384.safetensors -o policy.safetensors
+    Example: adaptoff freeze runs/train/best.safetensors -o policy.safetensors
     """
     from adaptoff.commands import learn
 
@@ -214,28 +232,83 @@ def evaluate(
         str | None, typer.Option(help="A TOML file or shipped name; without it, drawn fleets.")
     ] = None,
     set_: SetOption = None,
-    methods: Annotated[str, typer.Option(help="Names, with commas.")] = "native,policy,planner",
-    fleets: Annotated[int, typer.Option(min=1, help="Drawn fleets a seed.")] = 64,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A DNN profile, by file or shipped name; may be repeated. "
+            "Default: all that ship, for training."
+        ),
+    ] = None,
+    traces: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A directory of bandwidth traces (CSV or mahimahi) to judge on beside drawn "
+            "links; may be repeated."
+        ),
+    ] = None,
+    trace_scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Judge on the traces once more, each scaled by one factor such that its mean "
+            "downlink lies between LOW and HIGH Mbit/s.",
+        ),
+    ] = None,
+    up_over_down: Annotated[
+        float | None,
+        typer.Option(help="Uplink over downlink of traces that measured one of them; 1."),
+    ] = None,
+    heat: Annotated[
+        bool, typer.Option("--heat", help="Draw fleets whose heat limit binds.")
+    ] = False,
+    energy_weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=10, help="Of all fleets. Default: drawn, or the scenario's."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Names, with commas; a wrong one lists all.")
+    ] = "native,policy,planner",
+    fleets: Annotated[
+        int | None, typer.Option(min=1, help="Drawn fleets a seed and class; 64.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="Not those of training.")] = 10_000,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds an episode.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds an episode; 24, or the scenario's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for results.json and report.html.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes side by side.")] = 1,
     json: JsonOption = False,
 ) -> None:
     """Judge methods on emulated fleets, all on the same links; regret is to the oracle.
 
+    Figures are for all classes of scenarios together and for each: a profile on one kind of links.
+    Intervals are 95 % bootstraps over seeds. The oracle takes most of the time.
+
     Examples:
 
-      adaptoff evaluate --fleets 200
+      adaptoff evaluate --out runs/evaluate --jobs 2
 
-      adaptoff evaluate --scenario demo --methods native,policy,planner,random,oracle --json
+      adaptoff evaluate --profile vgg5 --heat --methods policy,planner,linucb
+
+      adaptoff evaluate --traces bus/ --trace-scale 5 100 --up-over-down 0.5
+
+      adaptoff evaluate --policy mine.safetensors --scenario demo --json
     """
-    from adaptoff.commands import learn
+    from adaptoff.agents.wanted import Wanted
+    from adaptoff.commands import judge, judged
 
-    source, n_rounds = learn.source_of(scenario, tuple(set_ or ()), fleets, rounds)
-    numbers = list(range(first_seed, first_seed + seeds))
-    names = [name.strip() for name in methods.split(",")]
-    result = learn.run_evaluation(names, _policy(policy_), source, n_rounds, numbers)
-    learn.print_evaluation(result, console)
+    wanted = Wanted(
+        scenario, tuple(set_ or ()), tuple(profile or ()), tuple(traces or ()), trace_scale,
+        up_over_down, heat, fleets, rounds, energy_weight,
+    )  # fmt: skip
+    names = tuple(name.strip() for name in methods.split(","))
+    numbers = tuple(range(first_seed, first_seed + seeds))
+    judging = judge.Judging(names, numbers, _policy(policy_), policy_, jobs)
+    result = judge.run(judging, wanted, out, console)
+    judged.show(result, console)
     if json:
         _print_json(result)
 

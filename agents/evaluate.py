@@ -1,102 +1,78 @@
-"""Judging methods: all meet the same fleets and links; costs against native and the oracle.
+"""Judging methods: ratios are to native, regret is to the oracle, differences are paired.
 
-The unit of a figure is one episode of one fleet (its mean over rounds); intervals are 95 %
-percentile bootstraps over those episodes.
+What is resampled for an interval are seeds, each with the mean over its episodes: episodes of a
+seed share random streams, seeds share nothing. Intervals of few seeds are too narrow: simulated
+with normal values, those of 5 seeds held the true mean in 84 % of cases, of 10 in 90, of 20 in 92.
+The interval over all episodes stands beside them.
 """
 
-import platform
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
-from adaptoff.agents.baselines import Method, Oracle, native
-from adaptoff.envs.emulator import EmulatedFleet, Source
-from adaptoff.envs.episode import Episode
+from adaptoff.agents.episodes import Played, play_seed
+from adaptoff.agents.method import Method
+from adaptoff.agents.provenance import provenance
+from adaptoff.agents.results import Json
+from adaptoff.agents.statistics import interval
+from adaptoff.envs.emulator import Source
 from adaptoff.errors import InputError
 from adaptoff.fleet import Floats
 
-RESAMPLES = 2000
-PACKAGES = ("adaptoff", "numpy")
+MINE = "policy"
+"""what the other methods are paired with"""
 
 
-@dataclass(frozen=True)
-class Totals:
-    """Means over the rounds of each episode, (episodes,)."""
-
-    cost: Floats
-    round_s: Floats
-    energy_j: Floats
-
-
-def evaluate(
-    methods: Sequence[Method], source: Source, seeds: Sequence[int], rounds: int
-) -> dict[str, Any]:
+def evaluate(methods: Sequence[Method], source: Source, seeds: Sequence[int], rounds: int) -> Json:
     """Figures of every method over ``rounds`` rounds on each seed's fleets, ready for JSON.
 
-    ``{"methods": {name: {"cost" | "round_time_ratio" | "energy_ratio" | "regret":
-    {"mean", "ci95": [low, high]}}}, "provenance": {...}}``; ratios are against native, regret is
-    cost over the oracle's minus 1. Raises InputError.
+    ``summary`` of what was played, and ``"provenance"``. Raises InputError.
     """
     if not seeds or rounds < 1 or not methods:
         raise InputError("evaluation needs at least one method, one seed and one round")
-    base, best = (run(m, source, seeds, rounds) for m in (native(), Oracle()))
-    known = {"native": base, "oracle": best}
-    totals = {m.name: known.get(m.name) or run(m, source, seeds, rounds) for m in methods}
+    played = [play_seed(methods, source, seed, rounds) for seed in seeds]
+    episodes = sum(len(each["native"].cost) for each in played)
     return {
-        "methods": {name: figures(total, base, best) for name, total in totals.items()},
-        "provenance": provenance(seeds, rounds, len(base.cost)),
+        **summary(played, [method.name for method in methods]),
+        "provenance": provenance(seeds, rounds, episodes),
     }
 
 
-def run(method: Method, source: Source, seeds: Sequence[int], rounds: int) -> Totals:
-    """Play one method; episodes are ordered by seed, then fleet."""
-    played = [_play(method, EmulatedFleet(source), seed, rounds) for seed in seeds]
-    return Totals(*(np.concatenate(column) for column in zip(*played, strict=True)))
+def summary(played: Sequence[Played], names: Sequence[str]) -> Json:
+    """``{"methods": {name: figures}, "paired": {"policy - name": figure}}`` of each seed's plays.
 
-
-def _play(
-    method: Method, backend: EmulatedFleet, seed: int, rounds: int
-) -> tuple[Floats, Floats, Floats]:
-    episode = Episode(backend)
-    episode.reset(seed)
-    method.reset(backend, seed)
-    done = [episode.run(method.choose(episode.fleet, episode.state)) for _ in range(rounds)]
-    return (
-        np.mean([each.cost for each in done], 0),
-        np.mean([each.outcome.round_s for each in done], 0),
-        np.mean([each.outcome.energy_j.sum(1) for each in done], 0),
-    )
-
-
-def figures(total: Totals, base: Totals, best: Totals) -> dict[str, Any]:
-    """One method's figures with their intervals."""
+    A figure is ``{"mean", "ci95": [low, high], "ci95_episodes": [low, high]}``.
+    """
+    others = [name for name in names if name != MINE] if MINE in names else []
     return {
-        "cost": interval(total.cost),
-        "round_time_ratio": interval(total.round_s / base.round_s),
-        "energy_ratio": interval(total.energy_j / base.energy_j),
-        "regret": interval(total.cost / best.cost - 1),
+        "methods": {name: figures(played, name) for name in names},
+        "paired": {f"{MINE} - {name}": difference(played, MINE, name) for name in others},
     }
 
 
-def interval(values: Floats) -> dict[str, Any]:
-    """Mean and 95 % bootstrap interval of values (episodes,)."""
-    rng = np.random.default_rng(0)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(values.mean()), "ci95": [float(low), float(high)]}
-
-
-def provenance(seeds: Sequence[int], rounds: int, episodes: int) -> dict[str, Any]:
-    """How to get these figures again."""
+def figures(played: Sequence[Played], name: str) -> Json:
+    """One method's figures; ratios and regret are those of each episode, then averaged."""
     return {
-        "command": sys.argv,
-        "seeds": list(seeds),
-        "rounds": rounds,
-        "episodes": episodes,
-        "versions": {name: version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        "cost": figure([each[name].cost for each in played]),
+        "round_time_ratio": figure([e[name].round_s / e["native"].round_s for e in played]),
+        "energy_ratio": figure([e[name].energy_j / e["native"].energy_j for e in played]),
+        "heat_violation": figure([each[name].hot for each in played]),
+        "regret": difference(played, name, "oracle"),
+        "decision_changes": figure([each[name].changes for each in played]),
     }
+
+
+def difference(played: Sequence[Played], name: str, other: str) -> Json:
+    """How much dearer a method is than another in the same episodes: cost ratio minus 1."""
+    return figure([each[name].cost / each[other].cost - 1 for each in played])
+
+
+def figure(by_seed: Sequence[Floats]) -> Json:
+    """Values (episodes,) of each seed -> mean, its interval over seeds, and the one over episodes.
+
+    With one seed there is nothing to resample but its episodes.
+    """
+    episodes = np.concatenate(by_seed)
+    means = np.array([values.mean() for values in by_seed])
+    over = interval(means if len(means) > 1 else episodes)
+    return over | {"ci95_episodes": interval(episodes)["ci95"]}

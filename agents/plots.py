@@ -1,25 +1,32 @@
-"""The report's figures: matplotlib -> SVG text, no display, no files.
+"""The figures of the demo's report: a result -> SVG text."""
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart. Labels are plain text: a
-dollar sign in a name starts no formula.
-"""
-
-import io
 import math
-import warnings
+from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from adaptoff.agents.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LINES,
+    MARKS,
+    ORANGE,
+    PALE,
+    RED,
+    logarithmic,
+    new_figure,
+    render,
+    shade,
+)
 from adaptoff.agents.results import Json, device_label, methods, numbers, rounds_of, series
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-GREY, PALE, INK = "#8A8F98", "#D5D8DC", "#22262B"
 COLOURS = {"native": GREY, "adaptive": BLUE, "constant": ORANGE, "constant_each": GREEN}
 PARTS = {
     "device_s": ("computing", BLUE),
@@ -27,30 +34,6 @@ PARTS = {
     "server_s": ("server", GREEN),
     "wait_s": ("waiting for others", PALE),
 }
-LINES = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000", "#B8A800")
-MARKS = "osD^vP*X"
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#B6BBC2",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "grid.color": "#E6E8EB",
-    "xtick.color": "#5A616B",
-    "ytick.color": "#5A616B",
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-    "svg.hashsalt": "adaptoff",
-}
-WIDTH_IN = 10.4
 MAX_DRAWN = 16
 """devices that fit the figures"""
 MAX_NUMBERED = 30
@@ -59,28 +42,14 @@ MAX_NUMBERED = 30
 
 def draw(result: Json) -> dict[str, str]:
     """The figures by name, as SVG elements."""
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script it lacks
-        figures = {
-            "round_time": lines(result, "round_s", "seconds a round"),
-            "decisions": decisions(result),
-            "bandwidth": bandwidth(result),
-            "shares": shares(result),
-            "accuracy": lines(result, "accuracy_per_round", "accuracy"),
-        }
-        return {name: _svg(figure) for name, figure in figures.items()}
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _figure(height_in: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    return figure, list(axes.ravel())
+    figures: dict[str, Callable[[], Figure]] = {
+        "round_time": lambda: lines(result, "round_s", "seconds a round"),
+        "decisions": lambda: decisions(result),
+        "bandwidth": lambda: bandwidth(result),
+        "shares": lambda: shares(result),
+        "accuracy": lambda: lines(result, "accuracy_per_round", "accuracy"),
+    }
+    return {name: render(figure) for name, figure in figures.items()}
 
 
 def _by_round(axes: Axes, run: Json) -> None:
@@ -91,7 +60,7 @@ def _by_round(axes: Axes, run: Json) -> None:
 
 def lines(result: Json, key: str, label: str) -> Figure:
     """One figure per round and method."""
-    figure, (axes,) = _figure(3.0)
+    figure, (axes,) = new_figure(3.0)
     for (name, run), mark in zip(methods(result).items(), MARKS, strict=False):
         values = numbers(run[key])
         axes.plot(rounds_of(run), values, color=COLOURS[name], marker=mark, label=name)
@@ -105,15 +74,15 @@ def lines(result: Json, key: str, label: str) -> Figure:
 def decisions(result: Json) -> Figure:
     """Cuts of the adaptive run as steps, operating points as shade; one row a device."""
     run, shown = result["adaptive"], result["devices"][:MAX_DRAWN]
-    figure, rows = _figure(1.0 + 0.75 * len(shown), rows=len(shown))
+    figure, rows = new_figure(1.0 + 0.75 * len(shown), rows=len(shown))
     native = {d["id"]: _top(result, d["id"]) for d in shown}
     for axes, device in zip(rows, shown, strict=True):
         _decisions_of(axes, run, device, *native[device["id"]])
     rows[-1].set_xlabel("round")
     _by_round(rows[-1], run)
     shades = [
-        Patch(color=_shade(0.0), label="slowest clock"),
-        Patch(color=_shade(1.0), label="fastest clock"),
+        Patch(color=shade(0.0), label="slowest clock"),
+        Patch(color=shade(1.0), label="fastest clock"),
     ]
     guarded = Line2D([], [], color=RED, marker="v", linestyle="", label="not the policy's choice")
     figure.legend(handles=[*shades, guarded], ncols=3, loc="outside upper left")
@@ -135,7 +104,7 @@ def _decisions_of(axes: Axes, run: Json, device: Json, last: float, top: float) 
     known = [i for i, value in enumerate(cut) if math.isfinite(value)]
     axes.bar(
         [rounds[i] for i in known], [cut[i] + 0.5 for i in known], width=1, bottom=-0.5,
-        color=[_shade(opp[i] / max(top, 1)) for i in known],
+        color=[shade(opp[i] / max(top, 1)) for i in known],
     )  # fmt: skip
     edges = [round_ - 0.5 for round_ in rounds] + [rounds[-1] + 0.5]
     axes.stairs(cut, edges, baseline=None, color=INK, linewidth=1.5)
@@ -158,14 +127,10 @@ def _number(axes: Axes, rounds: list[int], cut: list[float]) -> None:
             )  # fmt: skip
 
 
-def _shade(share: float) -> Any:  # noqa: ANN401
-    return mpl.colormaps["Blues"](0.12 + 0.45 * share)
-
-
 def bandwidth(result: Json) -> Figure:
     """Measured payload rates of the adaptive run, one line a device."""
     run = result["adaptive"]
-    figure, pair = _figure(3.4, columns=2)
+    figure, pair = new_figure(3.4, columns=2)
     for axes, key, title in zip(
         pair, ("up_mbps", "down_mbps"), ("uplink", "downlink"), strict=True
     ):
@@ -177,24 +142,16 @@ def bandwidth(result: Json) -> Figure:
             )  # fmt: skip
         axes.set(title=title, xlabel="round")
         _by_round(axes, run)
-        _logarithmic(axes)
+        logarithmic(axes)
     pair[0].set_ylabel("Mbit/s, measured")
     figure.legend(*pair[0].get_legend_handles_labels(), ncols=5, loc="outside lower left")
     return figure
 
 
-def _logarithmic(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers at readable steps."""
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
-    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
-    axes.yaxis.set_minor_formatter(lambda rate, _: f"{rate:g}")
-
-
 def shares(result: Json) -> Figure:
     """Where a device's mean round goes, native beside adaptive, on the same scale."""
     shown = result["devices"][:MAX_DRAWN]
-    figure, pair = _figure(1.3 + 0.38 * len(shown), columns=2)
+    figure, pair = new_figure(1.3 + 0.38 * len(shown), columns=2)
     for axes, name in zip(pair, ("native", "adaptive"), strict=True):
         _stack(axes, result[name], shown)
         axes.set(title=name, xlabel="seconds a round, mean")

@@ -1,15 +1,11 @@
-"""A run's result -> one self-contained HTML page: no network, no scripts, figures inline.
+"""The result of ``adaptoff demo`` -> one self-contained HTML page."""
 
-All text that comes from a result is escaped.
-"""
-
-import json
 from html import escape
 from pathlib import Path
 from statistics import fmean
-from string import Template
 from typing import Any
 
+from adaptoff.agents.page import figure, page, section, table, tiles
 from adaptoff.agents.plots import MAX_DRAWN, draw
 from adaptoff.agents.results import Json, methods
 
@@ -32,52 +28,6 @@ CAPTIONS = {
     "accuracy": ("Accuracy", "Of the averaged model after each round, on held-out samples."),
 }
 
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>$title</title>
-<style>
-:root { color-scheme: light; }
-body { margin: 0; background: #f4f5f7; color: #22262b;
-  font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-main { max-width: 1100px; margin: 0 auto; padding: 24px 20px 60px; }
-h1 { font-size: 26px; margin: 8px 0 0; }
-h2 { font-size: 18px; margin: 0 0 2px; }
-p { margin: 0 0 10px; }
-.sub, figcaption { color: #5a616b; }
-.tiles { display: flex; flex-wrap: wrap; gap: 16px; margin: 20px 0; }
-.tile { flex: 1 1 220px; background: #fff; border: 1px solid #e1e4e8; border-radius: 8px;
-  padding: 14px 18px; }
-.tile b { display: block; font-size: 30px; line-height: 1.25; color: #0072b2; }
-section { background: #fff; border: 1px solid #e1e4e8; border-radius: 8px; padding: 18px 20px;
-  margin: 16px 0; overflow-x: auto; }
-figure { margin: 0; }
-svg { display: block; width: 100%; height: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9ebee;
-  vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; }
-thead th { color: #5a616b; }
-.warning { border-left: 4px solid #d55e00; padding-left: 10px; }
-pre { margin: 0; white-space: pre-wrap; font-size: 13px; }
-</style>
-</head>
-<body><main>
-<h1>$title</h1>
-<p class="sub">$subtitle</p>
-<div class="tiles">$tiles</div>
-$warnings
-<section><h2>Methods</h2>$methods</section>
-$figures
-<section><h2>Devices</h2>$devices</section>
-<section><h2>Provenance</h2>$provenance</section>
-</main></body>
-</html>
-""")
-
 
 def write_report(result: Json, path: Path) -> None:
     """Write the page for the result of ``adaptoff demo`` to ``path``."""
@@ -86,29 +36,25 @@ def write_report(result: Json, path: Path) -> None:
 
 def render(result: Json) -> str:
     """The page as text."""
-    return PAGE.substitute(
-        title=escape(f"adaptoff: {result['model']} on {len(result['devices'])} devices"),
-        subtitle=escape(f"{result['dataset']} data · {result['backend']}"),
-        tiles=_tiles(result),
-        warnings=_warnings(result),
-        methods=_methods(result),
-        figures=_figures(result),
-        devices=_devices(result),
-        provenance=_table([], [[k, v] for k, v in result.get("provenance", {}).items()]),
-    )
+    parts = [
+        tiles(_headline(result)),
+        _warnings(result),
+        section("Methods", _methods(result)),
+        *_figures(result),
+        section("Devices", _devices(result)),
+        section("Provenance", table([], result.get("provenance", {}).items())),
+    ]
+    title = f"adaptoff: {result['model']} on {len(result['devices'])} devices"
+    return page(title, f"{result['dataset']} data · {result['backend']}", parts)
 
 
-def _tiles(result: Json) -> str:
+def _headline(result: Json) -> dict[str, str]:
     saved, native, adaptive = result["reduction"], result["native"], result["adaptive"]
-    tiles = {
+    return {
         "time per round than native": _change(saved["round_time"]),
         f"energy than native ({adaptive['energy_source']})": _change(saved["energy"]),
         f"accuracy; native {native['accuracy']:.1%}": f"{adaptive['accuracy']:.1%}",
     }
-    return "".join(
-        f'<div class="tile"><b>{escape(value)}</b>{escape(label)}</div>'
-        for label, value in tiles.items()
-    )
 
 
 def _change(saved: float) -> str:
@@ -126,18 +72,13 @@ def _warnings(result: Json) -> str:
     )
 
 
+HEAD = (
+    "method", "rounds", "s a round", "s in all", "J a round", "energy is", "accuracy", "late",
+)  # fmt: skip
+
+
 def _methods(result: Json) -> str:
-    head = [
-        "method",
-        "rounds",
-        "s a round",
-        "s in all",
-        "J a round",
-        "energy is",
-        "accuracy",
-        "late",
-    ]
-    return _table(head, [_method(name, run) for name, run in methods(result).items()])
+    return table(HEAD, [_method(name, run) for name, run in methods(result).items()])
 
 
 def _method(name: str, run: Json) -> list[Any]:
@@ -148,15 +89,11 @@ def _method(name: str, run: Json) -> list[Any]:
     ]  # fmt: skip
 
 
-def _figures(result: Json) -> str:
-    return "".join(_figure(result, name, svg) for name, svg in draw(result).items())
-
-
-def _figure(result: Json, name: str, svg: str) -> str:
-    title, text = CAPTIONS[name]
-    named = svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-    caption = f"<figcaption>{text}{_left_out(result, name)}</figcaption>"
-    return f"<section><figure><h2>{title}</h2>{caption}{named}</figure></section>"
+def _figures(result: Json) -> list[str]:
+    return [
+        figure(CAPTIONS[name][0], CAPTIONS[name][1] + _left_out(result, name), svg)
+        for name, svg in draw(result).items()
+    ]
 
 
 def _left_out(result: Json, name: str) -> str:
@@ -168,19 +105,4 @@ def _left_out(result: Json, name: str) -> str:
 
 def _devices(result: Json) -> str:
     keys = ["id", "board", "link"]
-    return _table(keys, [[device[key] for key in keys] for device in result["devices"]])
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table>{f'<thead><tr>{titles}</tr></thead>' if head else ''}{body}</table>"
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, dict | list):
-        text = escape(json.dumps(value, indent=1, ensure_ascii=False))
-        return (
-            f"<td><details><summary>{len(value)} entries</summary><pre>{text}</pre></details></td>"
-        )
-    return f"<td>{escape(str(value))}</td>"
+    return table(keys, [[device[key] for key in keys] for device in result["devices"]])

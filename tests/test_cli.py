@@ -1,13 +1,16 @@
 """The command line as a user meets it, in processes of its own."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from adaptoff import __version__, policy
+from adaptoff.agents import checkpoint
 
 
 def adaptoff(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -38,7 +41,16 @@ def test_version_and_help_name_the_commands() -> None:
         (("demo", "--set", "workload.cut=1"), ("`cut`", "min_cut")),
         (("evaluate", "--policy", "nowhere.safetensors"), ("nowhere.safetensors",)),
         (("evaluate", "--methods", "magic", "--fleets", "1"), ("magic", "planner")),
+        (("evaluate", "--profile", "nowhere.json"), ("nowhere.json", "vgg5")),
+        (("evaluate", "--traces", "nowhere"), ("--traces nowhere",)),
+        (("evaluate", "--scenario", "demo", "--heat"), ("--heat", "--scenario")),
+        (("evaluate", "--trace-scale", "5", "100"), ("--trace-scale", "--traces")),
         (("freeze", "nowhere.safetensors"), ("nowhere.safetensors",)),
+        (("train", "--config", "nowhere.toml"), ("nowhere.toml",)),
+        (("train", "--set", "gama=0.5"), ("--set", "gama", "gamma")),
+        (("train", "--set", "gamma=5"), ("--set", "gamma = 5", "0 to 1")),
+        (("train", "--steps", "0"), ("--steps", "from 1")),
+        (("train", "--resume", "nowhere.safetensors"), ("nowhere.safetensors",)),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -63,6 +75,24 @@ def test_doctor_tells_what_is_used() -> None:
     assert all(each["used"] for each in found)
 
 
+def test_evaluate_writes_what_it_prints(tmp_path: Path) -> None:
+    traces, out = tmp_path / "bus", tmp_path / "out"
+    traces.mkdir()
+    (traces / "one.csv").write_text("t_s,up_mbps,down_mbps\n0,2,9\n9,1,5\n", encoding="utf-8")
+    size = ("--fleets", "2", "--seeds", "2", "--rounds", "2", "--energy-weight", "0.2")
+    more = ("--traces", str(traces), "--trace-scale", "5", "50", "--out", str(out), "--json")
+    done = adaptoff("evaluate", "--profile", "vgg5", *size, *more)
+    result = json.loads(done.stdout)
+    assert result == json.loads((out / "results.json").read_bytes())
+    assert list(result["classes"]) == ["vgg5/drawn", "vgg5/bus", "vgg5/bus-scaled"]
+    assert result["provenance"]["command"].endswith("--json")
+    assert result["provenance"]["classes"]["vgg5/drawn"]["energy_weight"] == 0.2
+    assert result["report"] == str(out / "report.html")
+    assert (out / "report.html").exists()
+    for word in ("planner", "vgg5/bus-scaled", "policy - native"):
+        assert word in done.stderr
+
+
 def test_evaluate_prints_figures_with_intervals() -> None:
     arguments = ("--scenario", "demo", "--seeds", "2", "--rounds", "3", "--json")
     result = json.loads(adaptoff("evaluate", *arguments).stdout)
@@ -74,14 +104,79 @@ def test_evaluate_prints_figures_with_intervals() -> None:
             assert low <= figure["mean"] <= high
 
 
+TRAIN = """
+steps = 2048
+n_fleets = 16
+rounds = 16
+batch_size = 64
+validation_fleets = 4
+validation_rounds = 2
+evaluate_every = 512
+"""
+
+
 def test_train_resume_freeze_evaluate(tmp_path: Path) -> None:
-    first = adaptoff("train", "--steps", "2048", "--out", str(tmp_path), "--json")
-    checkpoint = json.loads(first.stdout)["checkpoint"]
-    more = ("--steps", "4096", "--resume", checkpoint, "--out", str(tmp_path), "--json")
-    second = json.loads(adaptoff("train", *more).stdout)["checkpoint"]
-    assert second != checkpoint
+    settings, out = tmp_path / "train.toml", tmp_path / "run"
+    settings.write_text(TRAIN, encoding="utf-8")
+    first = ("train", "--config", str(settings), "--set", "gamma=0.5", "--out", str(out), "--json")
+    trained = json.loads(adaptoff(*first).stdout)
+    assert set(trained) == {"best", "last", "steps", "regret"}
+    assert trained["steps"] <= 2048
+    again = ("train", "--resume", trained["last"], "--steps", "4096", "--json")
+    assert json.loads(adaptoff(*again).stdout)["last"] == trained["last"]
     frozen = tmp_path / "policy.safetensors"
-    assert adaptoff("freeze", second, "-o", str(frozen), "--no-judge").stdout.strip() == str(frozen)
-    assert policy.load(frozen).provenance["steps"] == 4096
+    done = adaptoff("freeze", trained["last"], "-o", str(frozen), "--no-judge")
+    assert done.stdout.strip() == str(frozen)
+    provenance = policy.load(frozen).provenance
+    assert provenance["steps"] == 4096
+    assert provenance["config"]["gamma"] == 0.5
     judged = ("--policy", str(frozen), "--fleets", "4", "--seeds", "1", "--rounds", "2", "--json")
     assert "policy" in json.loads(adaptoff("evaluate", *judged).stdout)["methods"]
+
+
+def test_the_same_command_gives_the_same_policy_file(tmp_path: Path) -> None:
+    settings, files = tmp_path / "train.toml", []
+    settings.write_text(TRAIN, encoding="utf-8")
+    for name in ("one", "other"):
+        best, frozen = tmp_path / name / "best.safetensors", tmp_path / name / "policy.safetensors"
+        adaptoff("train", "--config", str(settings), "--seed", "3", "--out", str(tmp_path / name))
+        adaptoff("freeze", str(best), "-o", str(frozen), "--no-judge")
+        files.append(frozen.read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_wrong_training_file_is_named(tmp_path: Path) -> None:
+    settings = tmp_path / "train.toml"
+    settings.write_text("epochs = 2.5", encoding="utf-8")
+    err = adaptoff("train", "--config", str(settings), code=2).stderr
+    assert err == f"adaptoff: {settings}: epochs = 2.5: must be int from 1 to 100\n"
+
+
+def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
+    settings, last = tmp_path / "train.toml", tmp_path / "last.safetensors"
+    settings.write_text(TRAIN + "checkpoint_every = 1\n", encoding="utf-8")
+    command = ("train", "--config", str(settings), "--set", "steps=10_000_000")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "adaptoff", *command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(last)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert f"adaptoff train --resume {last}" in err
+    resumed = adaptoff("train", "--resume", str(last), "--steps", str(steps_of(last) + 1), "--json")
+    assert json.loads(resumed.stdout)["last"] == str(last)
+
+
+def wait_for(path: Path, timeout_s: float = 60) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not path.exists():
+        assert time.monotonic() < until_s, f"no {path}"
+        time.sleep(0.05)
+
+
+def steps_of(path: Path) -> int:
+    return checkpoint.load(path).facts["steps"]

@@ -1,72 +1,61 @@
-"""``adaptoff train``, ``freeze`` and ``evaluate``."""
+"""``adaptoff train`` and ``freeze``."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-from adaptoff import config, policy
-from adaptoff.agents import baselines
+from adaptoff import policy
+from adaptoff.agents import baselines, checkpoint, settings
+from adaptoff.agents.callbacks import LAST
 from adaptoff.agents.evaluate import evaluate
 from adaptoff.agents.freeze import freeze
-from adaptoff.agents.train import TrainConfig, train
+from adaptoff.agents.settings import TrainConfig
+from adaptoff.agents.train import Interrupted, train
 from adaptoff.commands.output import directory
-from adaptoff.envs.emulator import Source
 from adaptoff.envs.sampler import RandomFleets
-from adaptoff.envs.scenarios import ScenarioFleet
-from adaptoff.policy import Policy
 
 HELD_OUT_SEEDS = range(20_000, 20_004)
-HELD_OUT_ROUNDS = 16
-COLUMNS = ("cost", "round_time_ratio", "energy_ratio", "regret")
+HELD_OUT_FLEETS, HELD_OUT_ROUNDS = 64, 16
 
 
-def run_training(settings: TrainConfig, out: Path, resume: Path | None) -> dict[str, Any]:
-    """Train; returns where the last checkpoint is."""
-    return {"checkpoint": str(train(settings, directory(out), resume))}
+def training_settings(
+    file: Path | None, overrides: list[str], flags: dict[str, int | None], resume: Path | None
+) -> TrainConfig:
+    """Defaults, under what a checkpoint has, a TOML file, ``--set`` and flags that are given."""
+    layers = [settings.of_overrides(overrides)]
+    layers += [(f"--{name}", {name: value}) for name, value in flags.items() if value is not None]
+    if file:
+        layers.insert(0, settings.of_file(file))
+    if resume:
+        layers.insert(0, (str(resume), checkpoint.load(resume).facts["config"]))
+    return settings.merged(layers)
 
 
-def run_freezing(checkpoint: Path, out: Path, *, judge: bool) -> dict[str, Any]:
+def run_training(
+    chosen: TrainConfig, out: Path, resume: Path | None, console: Console
+) -> dict[str, Any]:
+    """Train; returns where the best and the last checkpoint are, and how good the best one is."""
+    try:
+        best = train(chosen, directory(out), resume)
+    except Interrupted as stopped:
+        saved = stopped.checkpoint
+        console.print(f"wrote {saved}; to go on: adaptoff train --resume {saved}", soft_wrap=True)
+        raise
+    facts = checkpoint.load(best).facts
+    figures = {"steps": facts["steps"], "regret": facts["validation"]["regret"]}
+    return {"best": str(best), "last": str(out / LAST), **figures}
+
+
+def run_freezing(path: Path, out: Path, *, judge: bool) -> dict[str, Any]:
     """Freeze; returns what the policy's header says of its origin, and how it was judged."""
     directory(out.parent)
-    frozen = freeze(checkpoint)
+    frozen = freeze(path)
     if judge:
-        source, methods = RandomFleets(64, HELD_OUT_ROUNDS), ["policy", "planner"]
-        judged = run_evaluation(methods, frozen, source, HELD_OUT_ROUNDS, list(HELD_OUT_SEEDS))
-        frozen = freeze(checkpoint, judged["methods"] | {"seeds": list(HELD_OUT_SEEDS)})
+        source, seeds = RandomFleets(HELD_OUT_FLEETS, HELD_OUT_ROUNDS), list(HELD_OUT_SEEDS)
+        methods = baselines.methods(["policy", "planner"], frozen)
+        judged = evaluate(methods, source, seeds, HELD_OUT_ROUNDS)
+        on = {"fleets": HELD_OUT_FLEETS, "rounds": HELD_OUT_ROUNDS, "seeds": seeds}
+        frozen = freeze(path, judged["methods"] | on)
     policy.save(frozen, out)
     return {"policy": str(out), "provenance": frozen.provenance}
-
-
-def source_of(
-    scenario: str | None, overrides: tuple[str, ...], fleets: int, rounds: int | None
-) -> tuple[Source, int]:
-    """What to evaluate on, and for how many rounds an episode."""
-    if scenario is None:
-        rounds = rounds or 32
-        return RandomFleets(fleets, rounds), rounds
-    loaded = config.load(scenario, overrides)
-    rounds = rounds or loaded.workload.rounds
-    return ScenarioFleet(loaded, config.profile_of(loaded), rounds), rounds
-
-
-def run_evaluation(
-    names: list[str], chosen: Policy, source: Source, rounds: int, seeds: list[int]
-) -> dict[str, Any]:
-    """Figures of every method, against native and the oracle."""
-    return evaluate(baselines.methods(names, chosen), source, seeds, rounds)
-
-
-def print_evaluation(result: dict[str, Any], console: Console) -> None:
-    """A row a method, mean and 95 % interval."""
-    table = Table(*("method", *COLUMNS))
-    for name, figures in result["methods"].items():
-        table.add_row(name, *(_cell(figures[column]) for column in COLUMNS))
-    console.print(table)
-
-
-def _cell(figure: dict[str, Any]) -> str:
-    low, high = np.asarray(figure["ci95"])
-    return f"{figure['mean']:.3f} [{low:.3f}, {high:.3f}]"

@@ -141,7 +141,7 @@ def stretches(devices: list[Device], steps: int | None = None) -> list[float]:
     """
     found = [1.0] * len(devices)
     for _ in range(100_000 if steps is None else steps):
-        shares = [_share(d, stretch) for d, stretch in zip(devices, found, strict=True)]
+        shares = [share(d, stretch) for d, stretch in zip(devices, found, strict=True)]
         before = found
         found = [1 + sum(shares[:i]) + sum(shares[i + 1 :]) for i in range(len(devices))]
         if steps is None and all(abs(a - b) < 1e-13 for a, b in zip(found, before, strict=True)):
@@ -149,7 +149,19 @@ def stretches(devices: list[Device], steps: int | None = None) -> list[float]:
     return found
 
 
-def _share(d: Device, stretch: float) -> float:
+def stretch_beside(d: Device, siblings: int, others: float, steps: int) -> float:
+    """The same for one device whose ``siblings`` take its row, while all others keep theirs.
+
+    ``others`` are at the server that many at a time, on average.
+    """
+    stretch = 1.0
+    for _ in range(steps):
+        stretch = 1 + others + siblings * share(d, stretch)
+    return stretch
+
+
+def share(d: Device, stretch: float) -> float:
+    """Of its own round, the part that it is at the server."""
     server_s = d.batches * stages_of(d)[2] * stretch
     return min(server_s / total_s(d, stretch), MAX_SHARE)
 

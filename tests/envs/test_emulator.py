@@ -95,6 +95,12 @@ def test_the_same_seed_gives_the_same_rounds_and_another_does_not() -> None:
     assert (seen[0].total_s != seen[2].total_s).any()
 
 
+def test_another_seed_gives_other_noise_on_the_same_conditions() -> None:
+    seen = [EmulatedFleet(Fixed(tiny(), [0.25], 16e6, 32e6)).reset(s).rtt_s for s in (3, 3, 4)]
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert seen[0] != seen[2]
+
+
 def test_a_rate_is_not_measured_where_too_little_travelled() -> None:
     backend = EmulatedFleet(Fixed(tiny(), [0.25], 16e6, 32e6))
     backend.reset(0)

@@ -1,17 +1,13 @@
-"""What may not leak: the hidden truth into what is seen, actions into what is drawn, and one
-cluster's decision into all others' in step.
-"""
+"""What may not leak: the hidden truth into what is seen, actions into what is drawn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise, product
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adaptoff import config, policy
-from adaptoff import fleet as fleets
 from adaptoff.agents import baselines, tuned
 from adaptoff.agents.method import play
 from adaptoff.envs.emulator import EmulatedFleet, Source
@@ -22,7 +18,7 @@ from adaptoff.envs.sampler import Limits, RandomFleets
 from adaptoff.envs.scenarios import ScenarioFleet
 from adaptoff.envs.trials import DrawnTrial, TraceTrial
 from adaptoff.envs.vec_env import FleetVecEnv
-from adaptoff.fleet import Conditions, Fleet, Floats, Outcome, Rows
+from adaptoff.fleet import Conditions, Fleet, Outcome, Rows
 from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
@@ -185,77 +181,3 @@ def test_no_controller_looks_at_the_hidden_truth(name: str) -> None:
 
 def test_an_oracle_does_look_at_the_hidden_truth() -> None:
     assert not same_rows("oracle")
-
-
-@dataclass
-class Alike:
-    """Fleets of identical clusters that share a server, under conditions that never change.
-
-    Every combination of 2 to 6 clusters of 1 or 3 devices, slow to quick boards, links and servers,
-    without and with a price of energy: from "nobody offloads" to "the server is full".
-    """
-
-    profile: Profile
-    scenario: Scenario
-    noise: float
-
-    def draw(self, seed: int) -> tuple[Fleet, Course]:
-        """324 fleets; the third of them that has least clusters is padded most."""
-        boards = [self.scenario.boards["slow"]] * 6
-        one = fleets.build(self.profile, self.scenario, boards, [1] * 6)
-        cases = np.array(list(product(
-            (2, 4, 6), (1, 3), (0.02, 0.1, 0.4), (5e6, 30e6, 150e6), (0.3, 1.0, 3.0), (0.0, 0.3),
-        )))  # fmt: skip
-        clusters, count, speed, link_bps, server_speed, weight = cases.T
-
-        def each(values: Floats) -> Floats:
-            return np.repeat(values[:, None], 6, 1)
-
-        fleet = replace(
-            fleets.repeat(one, len(cases)),
-            active=np.arange(6) < clusters[:, None],
-            count=each(count),
-            energy_weight=weight,
-            heat_c_per_w=np.zeros((len(cases), 6)),  # warming up is no steady condition
-        )
-        return fleet, Course(
-            speed=each(speed)[None],
-            up_bps=each(link_bps)[None],
-            down_bps=each(link_bps)[None],
-            rtt_s=np.full((1, *fleet.shape), 0.005),
-            server_speed=server_speed[None],
-            noise=np.full(len(cases), self.noise),
-        )
-
-
-def changes(shipped: Policy, source: Alike, rounds: int = 30) -> Floats:
-    """Share (T, F) of a fleet's clusters that take another row than in the round before."""
-    done = play(baselines.of_policy(shipped), EmulatedFleet(source), seed=3, rounds=rounds)
-    cut, opp = (np.stack([getattr(one.outcome, name) for one in done]) for name in ("cut", "opp"))
-    active = source.draw(0)[0].active
-    moved = ((np.diff(cut, axis=0) != 0) | (np.diff(opp, axis=0) != 0)) & active
-    return moved.sum(2) / active.sum(1)
-
-
-def greedy() -> Policy:
-    """Takes what is best if the others keep their rows: the herd."""
-    weight = np.zeros((len(FEATURES), 1), np.float32)
-    weight[FEATURES.index("cost_over_best_if_others_stay")] = -1
-    return Policy([(weight, np.zeros(1, np.float32))])
-
-
-def test_a_greedy_policy_jumps_together_and_back(scenario: Scenario) -> None:
-    moved = changes(greedy(), Alike(config.profile_of(scenario), scenario, noise=0.0))
-    assert (moved[-10:] == 1).all(0).sum() >= 3
-
-
-def test_the_shipped_policy_settles_under_steady_conditions(scenario: Scenario) -> None:
-    moved = changes(policy.default(), Alike(config.profile_of(scenario), scenario, noise=0.0))
-    restless = np.flatnonzero(moved[-10:].any(0))
-    assert restless.tolist() == []
-
-
-def test_with_noise_the_shipped_policy_rarely_changes_its_mind(scenario: Scenario) -> None:
-    moved = changes(policy.default(), Alike(config.profile_of(scenario), scenario, noise=0.05))
-    assert moved[-20:].mean() < 0.05
-    assert (moved[-20:].mean(0) < 0.5).all()  # jumping every other round is herding, too

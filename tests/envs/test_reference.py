@@ -6,12 +6,22 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 
-from adaptoff import cost
+from adaptoff import candidates, cost
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.links import Course
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.fleet import Conditions, Fleet, FleetState, Outcome, Rows
-from tests.envs.reference import Device, Played, devices_of, play, stages_of, total_s
+from tests.envs.reference import (
+    Device,
+    Played,
+    devices_of,
+    play,
+    share,
+    stages_of,
+    stretch_beside,
+    stretches,
+    total_s,
+)
 from tests.envs.sharing import errors, shared_rounds
 from tests.envs.simulation import Jitter, simulate
 
@@ -93,6 +103,32 @@ def test_rounds_of_the_random_worlds_are_the_references(world: MakeWorld) -> Non
         for _ in range(3):
             at, rows = backend.truth(), any_rows(rng, fleet)
             assert_as_the_reference(fleet, at, rows, backend.apply(rows))
+
+
+def test_what_a_cluster_could_do_is_the_references(world: MakeWorld) -> None:
+    """Every candidate of every cluster, while the others keep their rows."""
+    for seed in range(6):
+        fleet, state = world(seed, clusters=4, padded=True)
+        cold = replace(state, temp_c=np.zeros(fleet.shape))  # a prediction throttles nothing
+        options = candidates.build(fleet, state).options
+        got = cost.alternatives(fleet, cold, options, cost.joint(fleet, cold, state.rows))
+        present = devices_of(fleet, cold, state.rows)
+        shares = [
+            (d.cluster, share(d, stretch))
+            for d, stretch in zip(present, stretches(present, cost.SHARING_STEPS), strict=True)
+        ]
+        for v, (g, cut, opp) in enumerate(
+            zip(options.cluster, options.cut, options.opp, strict=True)
+        ):
+            if not fleet.active[0, g]:
+                continue
+            row = Rows(np.full(fleet.shape, cut), np.full(fleet.shape, opp))
+            members = [d for d in devices_of(fleet, cold, row) if d.cluster == g]
+            others = sum(part for cluster, part in shares if cluster != g)
+            stretch = stretch_beside(members[0], len(members) - 1, others, cost.SHARING_STEPS)
+            assert got.total_s[v] == pytest.approx(total_s(members[0], stretch), rel=EXACT)
+            server_s = members[0].batches * stages_of(members[0])[2] * stretch
+            assert got.server_s[v] == pytest.approx(server_s, rel=EXACT)
 
 
 def test_heat_is_that_of_small_steps_in_time(world: MakeWorld) -> None:

@@ -1,0 +1,72 @@
+import pytest
+
+from adaptoff.agents import settings
+from adaptoff.agents.settings import TrainConfig, merged
+from adaptoff.errors import InputError
+
+
+def test_later_layers_override_earlier_ones(tmp_path) -> None:
+    path = tmp_path / "train.toml"
+    path.write_text("gamma = 0.1\nepochs = 2\nlearning_rate = 1\n", encoding="utf-8")
+    layers = [settings.of_file(path), settings.of_overrides(["gamma=0.5", " seed = 3"])]
+    chosen = merged([*layers, ("--seed", {"seed": 4})])
+    assert chosen == TrainConfig(gamma=0.5, epochs=2, learning_rate=1.0, seed=4)
+    assert isinstance(chosen.learning_rate, float)
+    assert merged([]) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gama = 0.5", ("gama", "gamma", "batch_size")),
+        ("gamma = 1.5", ("gamma = 1.5", "float", "0 to 1")),
+        ("gamma = nan", ("gamma = nan", "float", "0 to 1")),
+        ("gamma = 'high'", ("gamma = 'high'", "float")),
+        ("epochs = 2.5", ("epochs = 2.5", "int", "1 to 100")),
+        ("epochs = true", ("epochs = True", "int")),
+        ("[train]\ngamma = 0.5", ("train", "gamma")),
+        ("gamma = ", ("TOML",)),
+        (b"\xff", ("TOML",)),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_allowed(tmp_path, text, words) -> None:
+    path = tmp_path / "train.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=r"train\.toml: ") as caught:
+        merged([settings.of_file(path)])
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_missing_file_is_named(tmp_path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        settings.of_file(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("gamma", ("key=value",)),
+        ("gamma=high", ("TOML", "high")),
+        ("gamma=2", ("gamma = 2", "0 to 1")),
+        ("depth=2", ("depth", "allowed")),
+    ],
+)
+def test_a_wrong_override_is_named(override, words) -> None:
+    with pytest.raises(InputError, match="--set") as caught:
+        merged([settings.of_overrides([override])])
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"steps": 0}, {"gamma": 1.5}, {"batch_size": 4096}, {"batch_size": 300}, {"cuts": 60}],
+)
+def test_a_config_checks_itself(bad) -> None:
+    with pytest.raises(InputError, match=next(iter(bad))):
+        TrainConfig(**bad)
+
+
+def test_a_leg_ends_with_an_update_and_an_episode() -> None:
+    config = TrainConfig(n_fleets=8, rounds=12, n_steps=16, batch_size=64)
+    assert config.leg == 8 * 48
+    assert [config.legs_to(steps) for steps in (1, 384, 385)] == [384, 384, 768]
