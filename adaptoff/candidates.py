@@ -42,6 +42,12 @@ class Table:
         n_rows = self.valid.sum(2).ravel()
         return np.cumsum(n_rows) - n_rows
 
+    def find(self, rows: Rows) -> tuple[Ints, Bools]:
+        """Where ``rows`` (F, G) are, 0 if they are impossible, and which are possible."""
+        same = (self.rows.cut == rows.cut[..., None]) & (self.rows.opp == rows.opp[..., None])
+        same &= self.valid
+        return same.argmax(2), same.any(2)
+
     def spread(self, values: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
         """Values (V, ...) of the options as (F, G, R, ...), ``fill`` in impossible rows."""
         padded = np.zeros((*self.valid.shape, *values.shape[1:]), values.dtype)

@@ -7,15 +7,13 @@ last row, a silent server means native.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from adaptoff import candidates, cost, objective, risk
+from adaptoff import candidates, cost, objective, planner, risk
 from adaptoff.candidates import Table
 from adaptoff.figures import view
-from adaptoff.fleet import Bools, Fleet, FleetState, Ints, Rows
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.messages import Decision, FleetFigures, Row, Source
 from adaptoff.observation import observe
 from adaptoff.policy import Policy
@@ -23,6 +21,8 @@ from adaptoff.profile import Profile
 from adaptoff.scenario import Board, Scenario
 
 GUARD_RATIO = 2.0
+LEAST_GAIN = 0.02
+"""of the predicted cost, for which a fleet changes its rows"""
 
 log = logging.getLogger(__name__)
 
@@ -36,33 +36,56 @@ class Choice:
 
 
 def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
-    """The policy's row of every cluster, guarded."""
+    """The policy's row of every cluster, guarded; a fleet with too little to gain keeps its rows.
+
+    All clusters read the same figures and move at once: without that threshold clusters that are
+    alike may all move to the server together, and back.
+    """
     table = candidates.build(fleet, state)
-    index = policy.choose(observe(fleet, state, table), table.valid)
-    return guard(fleet, state, table, index)
+    judged = _judge(fleet, state, table)
+    new = _guarded(table, judged, policy.choose(observe(fleet, state, table), table.valid))
+    at, known = table.find(state.rows)
+    old = _guarded(table, judged, at)
+    before, after = (planner.joint_cost(fleet, state, choice.rows) for choice in (old, new))
+    fine = (known & ~old.guarded | ~fleet.active).all(1)
+    stay = (fine & (after > (1 - LEAST_GAIN) * before))[:, None]
+    cut, opp = (
+        np.where(stay, getattr(old.rows, name), getattr(new.rows, name)) for name in ("cut", "opp")
+    )
+    return Choice(Rows(cut, opp), new.guarded & ~stay)
 
 
 def guard(fleet: Fleet, state: FleetState, table: Table, index: Ints) -> Choice:
-    """Replace rows that are out of the question by the cluster's cheapest one.
+    """Replace rows (F, G) that are out of the question by the cluster's cheapest one.
 
     That is a row predicted to cost over ``GUARD_RATIO`` times as much, and one that may break the
     heat limit where keeping it costs less than breaking it does.
     """
+    return _guarded(table, _judge(fleet, state, table), index)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Predicted costs (F, G, R) if the others stay, and which rows may be too hot."""
+
+    costs: Floats
+    hot: Bools
+
+
+def _judge(fleet: Fleet, state: FleetState, table: Table) -> _Judged:
     current = cost.joint(fleet, state, state.rows)
     columns = cost.alternatives(fleet, state, table.options, current)
     outlook = risk.as_estimated(fleet, state, table, current, columns)
     hot = risk.too_hot(outlook)
-    options = risk.if_others_stay(outlook) + objective.HEAT_BROKEN * hot
-    costs, hot = table.spread(options, np.inf), table.spread(hot, fill=False)
-    chosen = _at(costs, index)
-    ratio = np.where(_at(hot, index), 1.0, GUARD_RATIO)
-    bad = chosen > ratio * costs.min(2)
+    costs = risk.if_others_stay(outlook) + objective.HEAT_BROKEN * hot
+    return _Judged(table.spread(costs, np.inf), table.spread(hot, fill=False))
+
+
+def _guarded(table: Table, judged: _Judged, index: Ints) -> Choice:
+    costs, at = judged.costs, index[..., None]
+    ratio = np.where(np.take_along_axis(judged.hot, at, 2)[..., 0], 1.0, GUARD_RATIO)
+    bad = np.take_along_axis(costs, at, 2)[..., 0] > ratio * costs.min(2)
     return Choice(table.take(np.where(bad, costs.argmin(2), index)), bad)
-
-
-def _at(values: npt.NDArray[Any], index: Ints) -> npt.NDArray[Any]:
-    """Values (F, G, R) at ``index`` (F, G)."""
-    return np.take_along_axis(values, index[..., None], 2)[..., 0]
 
 
 class Controller:

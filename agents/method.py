@@ -91,8 +91,7 @@ def lowest(table: Table, score: Floats) -> Rows:
 def or_native(fleet: Fleet, state: FleetState, rows: Rows) -> Rows:
     """The rows (F, G), with native's where a cluster cannot take its own."""
     table, native = candidates.build(fleet, state), fleet.native()
-    same = (table.rows.cut == rows.cut[..., None]) & (table.rows.opp == rows.opp[..., None])
-    possible = (same & table.valid).any(2)
+    _, possible = table.find(rows)
     return Rows(np.where(possible, rows.cut, native.cut), np.where(possible, rows.opp, native.opp))
 
 

@@ -94,15 +94,12 @@ class Episode:
 def usable(fleet: Fleet, table: Table, index: Ints) -> tuple[Ints, Bools]:
     """Indices with native's in place of impossible rows, and where that was needed; (F, G)."""
     index = index[:, : fleet.shape[1]]
-    native = fleet.native()
-    is_native = (table.rows.cut == native.cut[..., None]) & (
-        table.rows.opp == native.opp[..., None]
-    )
+    native, _ = table.find(fleet.native())
     n_rows = table.valid.shape[2]
     inside = (index >= 0) & (index < n_rows)
     at = np.clip(index, 0, n_rows - 1)[..., None]
     fine = inside & np.take_along_axis(table.valid, at, 2)[..., 0]
-    return np.where(fine, index, is_native.argmax(2)), ~fine
+    return np.where(fine, index, native), ~fine
 
 
 def round_cost(fleet: Fleet, state: FleetState, seen: Outcome) -> Floats:

@@ -5,15 +5,14 @@ from itertools import product
 
 import numpy as np
 
-from adaptoff import config, policy
+from adaptoff import candidates, config, policy
 from adaptoff import fleet as fleets
 from adaptoff.agents import baselines
-from adaptoff.agents.method import play
+from adaptoff.agents.method import Method, Stateless, play
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.links import Course
-from adaptoff.fleet import Fleet, Floats
-from adaptoff.observation import FEATURES
-from adaptoff.policy import Policy
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.observation import FEATURES, observe
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
@@ -59,34 +58,41 @@ class Alike:
         )
 
 
-def changes(shipped: Policy, source: Alike, rounds: int = 30) -> Floats:
+def changes(method: Method, source: Alike, rounds: int = 30) -> Floats:
     """Share (T, F) of a fleet's clusters that take another row than in the round before."""
-    done = play(baselines.of_policy(shipped), EmulatedFleet(source), seed=3, rounds=rounds)
+    done = play(method, EmulatedFleet(source), seed=3, rounds=rounds)
     cut, opp = (np.stack([getattr(one.outcome, name) for one in done]) for name in ("cut", "opp"))
     active = source.draw(0)[0].active
     moved = ((np.diff(cut, axis=0) != 0) | (np.diff(opp, axis=0) != 0)) & active
     return moved.sum(2) / active.sum(1)
 
 
-def greedy() -> Policy:
-    """Takes what is best if the others keep their rows: the herd."""
-    weight = np.zeros((len(FEATURES), 1), np.float32)
-    weight[FEATURES.index("cost_over_best_if_others_stay")] = -1
-    return Policy([(weight, np.zeros(1, np.float32))])
+def greedily(fleet: Fleet, state: FleetState) -> Rows:
+    """What is best for each if the others keep their rows: the herd."""
+    table = candidates.build(fleet, state)
+    costs = observe(fleet, state, table)[..., FEATURES.index("cost_over_best_if_others_stay")]
+    return table.take(np.where(table.valid, costs, np.inf).argmin(2))
 
 
-def test_a_greedy_policy_jumps_together_and_back(scenario: Scenario) -> None:
-    moved = changes(greedy(), Alike(config.profile_of(scenario), scenario, noise=0.0))
+def test_a_greedy_choice_jumps_together_and_back(scenario: Scenario) -> None:
+    source = Alike(config.profile_of(scenario), scenario, noise=0.0)
+    moved = changes(Stateless("greedy", greedily), source)
     assert (moved[-10:] == 1).all(0).sum() >= 3
 
 
 def test_the_shipped_policy_settles_under_steady_conditions(scenario: Scenario) -> None:
-    moved = changes(policy.default(), Alike(config.profile_of(scenario), scenario, noise=0.0))
+    moved = changes(
+        baselines.of_policy(policy.default()),
+        Alike(config.profile_of(scenario), scenario, noise=0.0),
+    )
     restless = np.flatnonzero(moved[-10:].any(0))
     assert restless.tolist() == []
 
 
 def test_with_noise_the_shipped_policy_rarely_changes_its_mind(scenario: Scenario) -> None:
-    moved = changes(policy.default(), Alike(config.profile_of(scenario), scenario, noise=0.05))
+    moved = changes(
+        baselines.of_policy(policy.default()),
+        Alike(config.profile_of(scenario), scenario, noise=0.05),
+    )
     assert moved[-20:].mean() < 0.05
     assert (moved[-20:].mean(0) < 0.5).all()  # jumping every other round is herding, too

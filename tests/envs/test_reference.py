@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,9 +166,9 @@ def test_four_steps_of_sharing_come_near_the_fixed_point_from_below() -> None:
     assert np.quantile(missing, 0.95) < 0.005
 
 
-def device(**changes: float) -> Device:
+def device(**changes: Any) -> Device:
     """Seconds of a batch: 1 on the device, 0.5 up, 2 at the server, 0.25 down; 3 batches."""
-    usual = {
+    usual: dict[str, Any] = {
         "cluster": 0, "batches": 3.0, "depth": 1.0, "native": False, "device_work_s": 1.0,
         "server_work_s": 2.0, "up_bytes": 0.5, "down_bytes": 0.25, "sync_bytes": 0.0, "speed": 1.0,
         "server_speed": 1.0, "up_bps": 8.0, "down_bps": 8.0, "rtt_s": 0.0, "dynamic_w": 1.0,
