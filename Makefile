@@ -31,7 +31,7 @@ POLICY ?= adaptoff/data/policy.safetensors
 policy: export OMP_NUM_THREADS = 1
 policy: $(STAMP)
 	$(BIN)/adaptoff train --seed 0 $(TRAIN) --out $(RUN)
-	$(BIN)/adaptoff freeze $(RUN)/best.safetensors --out $(POLICY)
+	$(BIN)/adaptoff freeze $(RUN)/last.safetensors --out $(POLICY)
 
 test: export OMP_NUM_THREADS = 1
 test: check
