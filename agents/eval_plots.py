@@ -41,7 +41,7 @@ def regret(result: Json) -> Figure:
         _regrets(panel, [part["methods"][name]["regret"] for name in order], order)
     _scale(panels[0], [part["methods"][n]["regret"] for part in classes.values() for n in order])
     for panel in panels[-COLUMNS:]:
-        panel.tick_params(labelbottom=True)
+        panel.tick_params(axis="x", labelbottom=True, labelsize=8)
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -18,7 +19,7 @@ from adaptoff.envs.emulator import EmulatedFleet, Source
 from adaptoff.envs.fleet_env import Arrays
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.envs.vec_env import FleetVecEnv
-from adaptoff.errors import InputError
+from adaptoff.errors import InputError, PolicyError
 
 LOG_EVERY = 10
 """updates"""
@@ -111,9 +112,16 @@ def _resumed(
             f"{config.leg}: keep these three"
         )
     env.next_episode = done // (config.n_fleets * config.rounds)
-    judged, best = Judged(**saved.facts["validation"]), out_dir / BEST
-    known = best.exists() and checkpoint.load(best).facts["validation"]
-    return judged if known and known["steps"] == judged.best_steps else None
+    judged, best = _judged(resume, saved), out_dir / BEST
+    known = best.exists() and _judged(best, checkpoint.load(best)).steps == judged.best_steps
+    return judged if known else None
+
+
+def _judged(path: Path, saved: checkpoint.Checkpoint) -> Judged:
+    try:
+        return msgspec.convert(saved.facts["validation"], Judged)
+    except msgspec.ValidationError as error:
+        raise PolicyError(f"{path}: field validation: {error}") from None
 
 
 def _learn(model: PPO, config: TrainConfig, keeper: Keeper) -> None:

@@ -8,9 +8,9 @@ random  steps and seconds until the regret on the validation fleets is 5 %, and 
         steps, seed by seed
 trial   the same on fleets of VGG-5 on measured boards, which training does not draw
 
-All seconds are process time, of one thread, so that what else runs on the machine counts less. What
-is compared is repeated in turns; figures are medians over the turns. Ratios are what carries over
-to other machines.
+It takes a quarter of an hour, most of it for the last two. All seconds are process time, of one
+thread, so that what else runs on the machine counts less. What is compared is repeated in turns;
+figures are medians over the turns. Ratios are what carries over to other machines.
 """
 
 import argparse

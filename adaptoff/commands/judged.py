@@ -16,7 +16,8 @@ COLUMNS = {
     "decision_changes": "changes",
 }
 SHARES = {"regret", "heat_violation", "decision_changes"}
-WITH_INTERVAL = {"cost", "round_time_ratio", "energy_ratio", "regret"}
+WITH_INTERVAL = {"cost", "regret"}
+"""so that it fits a terminal; the result has all"""
 
 
 def show(result: Json, console: Console) -> None:
@@ -25,7 +26,7 @@ def show(result: Json, console: Console) -> None:
     of = f"{seeds} seeds" if seeds > 1 else "episodes, as there is one seed"
     console.print(_methods(result["methods"], f"means, and 95 % intervals over {of}"))
     if len(result["classes"]) > 1:
-        console.print(_classes(result["classes"]))
+        console.print(_classes(result))
     for pair, figure in result["paired"].items():
         console.print(f"{pair}: {share(figure['mean'])} of its cost, {span(figure, share)}")
     for name in ("results", "report"):
@@ -56,9 +57,9 @@ def _cell(key: str, figure: Json) -> str:
     return "\n".join(lines)
 
 
-def _classes(classes: Json) -> Table:
-    names = next(iter(classes.values()))["methods"]
-    table = _table("regret by class", *names)
-    for name, each in classes.items():
-        table.add_row(name, *(share(m["regret"]["mean"]) for m in each["methods"].values()))
+def _classes(result: Json) -> Table:
+    table = _table("regret by class", *result["classes"])
+    for name in result["methods"]:
+        regrets = [part["methods"][name]["regret"] for part in result["classes"].values()]
+        table.add_row(name, *(share(regret["mean"]) for regret in regrets))
     return table

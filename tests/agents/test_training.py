@@ -19,6 +19,7 @@ from adaptoff.agents.scorer import make_actor
 from adaptoff.agents.settings import TrainConfig
 from adaptoff.agents.train import Interrupted, train
 from adaptoff.agents.validation import Judged, Validation
+from adaptoff.commands import learn
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.errors import InputError, PolicyError
 from adaptoff.observation import observe
@@ -69,16 +70,16 @@ def assert_same(one, other) -> None:
         assert torch.equal(tensor, other.tensors[name]), name
 
 
-@pytest.mark.parametrize(("config", "episodes"), [(TINY, 5), (LONG, 2)])
-def test_a_resumed_training_gives_the_same_bits(tmp_path, config, episodes) -> None:
+@pytest.mark.parametrize(
+    ("config", "episodes", "steps"), [(TINY, 2, 0), (TINY, 5, 256), (LONG, 2, 256)]
+)
+def test_a_resumed_training_gives_the_same_bits(tmp_path, config, episodes, steps) -> None:
     at_once, twice = tmp_path / "at once", tmp_path / "twice"
     train(config, at_once, progress=False)
     with pytest.raises(Interrupted) as caught:
-        train(
-            config, twice, progress=False, source=Interrupting(config, 4 if config == TINY else 2)
-        )
+        train(config, twice, progress=False, source=Interrupting(config, episodes))
     assert caught.value.checkpoint == twice / LAST
-    assert 0 < steps_of(twice / LAST) < config.steps
+    assert steps_of(twice / LAST) == steps
     train(config, twice, resume=twice / LAST, progress=False)
     assert steps_of(at_once / LAST) == config.steps
     for name in (LAST, BEST):
@@ -198,6 +199,20 @@ def test_a_frozen_policy_survives_its_file(trained, tmp_path) -> None:
         np.testing.assert_array_equal(b, d)
 
 
+def test_a_frozen_policy_says_how_it_was_judged(trained, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(learn, "HELD_OUT_FLEETS", 4)
+    monkeypatch.setattr(learn, "HELD_OUT_ROUNDS", 2)
+    path = tmp_path / "policy.safetensors"
+    result = learn.run_freezing(trained, path, judge=True)
+    frozen = policies.load(path)
+    judged = frozen.provenance["evaluation"]
+    assert judged == result["provenance"]["evaluation"]
+    seeds = list(learn.HELD_OUT_SEEDS)
+    again = evaluate([of_policy(frozen)], RandomFleets(4, 2), seeds, 2)["methods"]["policy"]
+    assert judged["policy"]["regret"] == again["regret"]
+    assert (judged["fleets"], judged["rounds"], judged["seeds"]) == (4, 2, seeds)
+
+
 def test_a_checkpoint_of_other_settings_is_refused(trained, tmp_path) -> None:
     last = trained.parent / LAST
     with pytest.raises(InputError, match="nothing left"):
@@ -239,5 +254,10 @@ def test_a_broken_checkpoint_is_refused(trained, tmp_path) -> None:
     checkpoint.save(path, checkpoint.Checkpoint(lacking, saved.facts))
     with pytest.raises(PolicyError, match="network"):
         freeze(path)
+    later = replace(TINY, steps=1024)
     with pytest.raises(PolicyError, match="network"):
-        train(replace(TINY, steps=1024), tmp_path, resume=path, progress=False)
+        train(later, tmp_path, resume=path, progress=False)
+    forgetful = saved.facts | {"validation": {"steps": 512}}
+    checkpoint.save(path, checkpoint.Checkpoint(saved.tensors, forgetful))
+    with pytest.raises(PolicyError, match="validation"):
+        train(later, tmp_path, resume=path, progress=False)
