@@ -4,7 +4,7 @@ Pure functions of arrays; no state. Rows are either the joint choice of a fleet,
 options of clusters whose neighbours keep the rows that they have, (V,).
 
     device_s   = B * work(cut) / (speed * g(opp))
-    uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2)     downlink_s likewise
+    uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2), 0 if native; downlink_s likewise
     sync_s     = weights(cut) * 8 * (1 / up_bps + 1 / down_bps), once a round
     server_s   = B * work_server(cut) / server_speed * sharing
     total_s    = sync_s + sum - (1 - 1/k) (sum - largest), k micro-batches in flight
@@ -15,10 +15,13 @@ options of clusters whose neighbours keep the rows that they have, (V,).
 With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is
 about the largest stage and the time to fill the pipeline.
 
-Sharing is processor sharing by mean occupancy: a device is at the server for the share
-``server_s / total_s`` of its round, and whoever arrives shares with those that are there.
+Sharing is processor sharing by mean occupancy. Each other device is at the server for the share
+``server_s / total_s`` of its round, which lasts for a share of one's own:
+
+    sharing = 1 + sum over others o of (server_s_o / total_s_o) * min(1, total_s_o / total_s)
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +32,8 @@ from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Options, Rows
 
 SHARING_STEPS = 4
 MAX_OCCUPANCY = 0.98
+NOTHING_S = 1e-12
+THROTTLE_STEP_C = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,35 +69,67 @@ class Columns:
 
 def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
     """Columns (F, G) when every cluster takes its row, the server shared by all."""
-    alone = solo(fleet, at, rows)
     present = np.where(fleet.active, fleet.count, 0.0)
-    stretch = np.ones(fleet.shape)
-    for _ in range(SHARING_STEPS):
-        stretch = _stretch(alone, stretch, present)
-    return _shared(alone, stretch)
+    return _settled(solo(fleet, at, rows), lambda shared: _met(shared, present))
 
 
 def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Columns) -> Columns:
     """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G)."""
-    alone = solo(fleet, at, options)
-    busy = np.where(fleet.active, fleet.count, 0.0) * occupancy(current)
-    others = of_cluster(busy.sum(1, keepdims=True) - busy, options)
+    others = list(_others(fleet, options, current))
     siblings = of_cluster(np.maximum(fleet.count - 1, 0), options)
-    stretch = np.ones_like(alone.server_s)
-    for _ in range(SHARING_STEPS):
-        stretch = 1 + others + siblings * occupancy(_shared(alone, stretch))
-    return _shared(alone, stretch)
+
+    def met(shared: Columns) -> Floats:
+        own_s = shared.total_s
+        devices = siblings * _occupancy(shared.server_s, own_s)
+        for busy_s, total_s in others:
+            devices += busy_s / np.maximum(total_s, own_s)
+        return devices
+
+    return _settled(solo(fleet, at, options), met)
 
 
 def occupancy(columns: Columns) -> Floats:
     """Share of a device's round that it is at the server."""
-    return np.minimum(columns.server_s / np.maximum(columns.total_s, 1e-12), MAX_OCCUPANCY)
+    return _occupancy(columns.server_s, columns.total_s)
 
 
-def _stretch(alone: Columns, stretch: Floats, present: Floats) -> Floats:
-    share = occupancy(_shared(alone, stretch))
-    busy = present * share
-    return 1 + np.maximum(busy.sum(1, keepdims=True) - share, 0.0)
+def _occupancy(server_s: Floats, total_s: Floats) -> Floats:
+    return np.minimum(server_s / np.maximum(total_s, NOTHING_S), MAX_OCCUPANCY)
+
+
+def _settled(alone: Columns, met: Callable[[Columns], Floats]) -> Columns:
+    """Shared with as many others as are ``met`` at the server in the mean: nearly a fixed point.
+
+    Whoever is slowed down meets fewer, so that steps may swing: one that turns back is halved.
+    """
+    stretch, step = np.ones_like(alone.server_s), np.zeros_like(alone.server_s)
+    for _ in range(SHARING_STEPS):
+        missing = 1 + met(_shared(alone, stretch)) - stretch
+        step = np.where(missing * step < 0, missing / 2, missing)
+        stretch = stretch + step
+    return _shared(alone, stretch)
+
+
+def _met(shared: Columns, present: Floats) -> Floats:
+    """Other devices at the server, in the mean over one's own round; all (F, G)."""
+    total_s = np.maximum(shared.total_s, NOTHING_S)
+    own = _occupancy(shared.server_s, total_s)
+    busy_s = present * own * total_s
+    met = busy_s[:, :, None] / np.maximum(total_s[:, :, None], total_s[:, None, :])
+    return np.maximum(met.sum(1) - own, 0.0)
+
+
+def _others(fleet: Fleet, options: Options, current: Columns) -> Iterator[tuple[Floats, Floats]]:
+    """Of one cluster after another: all members' seconds at the server, and its round; (V,) each.
+
+    One's own cluster counts as 0 s. Arrays (G, V) of all clusters at once are slower to sum.
+    """
+    total_s = np.maximum(current.total_s, NOTHING_S)
+    busy_s = np.where(fleet.active, fleet.count, 0.0) * occupancy(current) * total_s
+    for cluster in range(fleet.shape[1]):
+        theirs_s = busy_s[:, cluster].take(options.fleet)
+        mine = options.cluster == cluster
+        yield np.where(mine, 0.0, theirs_s), total_s[:, cluster].take(options.fleet)
 
 
 def _shared(alone: Columns, stretch: Floats) -> Columns:
@@ -107,7 +144,7 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
 
     batches, up, down = each(fleet.batches), each(at.up_bps), each(at.down_bps)
     server_work_s = of_cut(fleet.server_work_s, rows)
-    half_rtt = each(at.rtt_s) / 2 * (server_work_s > 0)
+    half_rtt = each(at.rtt_s) / 2 * (rows.cut < of_fleet(fleet.n_cuts, rows) - 1)
     speed = each(at.speed) * of_opp(fleet.relative_speed, rows)
     device_s = batches * of_cut(fleet.device_work_s, rows) / speed
     uplink_s = batches * (of_cut(fleet.up_bytes, rows) * 8 / up + half_rtt)
@@ -125,7 +162,7 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
     )
 
 
-def of_fleet(values: Floats, rows: Rows | Options) -> Floats:
+def of_fleet(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[Any]:
     """Values (F,) for rows (F, G) or options (V,)."""
     return values[rows.fleet] if isinstance(rows, Options) else values[:, None]
 
@@ -189,3 +226,15 @@ def warmed(
     """Degrees after ``seconds`` at ``watts``, first-order RC; any shapes that broadcast."""
     settled_c = ambient_c + heat_c_per_w * watts
     return settled_c + (temp_c - settled_c) * np.exp(-seconds / heat_tau_s)
+
+
+def throttled(
+    opp: Ints | int, temp_c: Floats | float, trip_c: Floats | float
+) -> Ints:  # fmt: skip
+    """The OPP that heat leaves of ``opp``; any shapes that broadcast.
+
+    Above the trip point it is one step down, and one more for each ``THROTTLE_STEP_C`` above that.
+    """
+    above_c = np.asarray(temp_c - trip_c)
+    steps = np.where(above_c > 0, 1 + np.floor(above_c / THROTTLE_STEP_C), 0).astype(np.int64)
+    return np.maximum(opp - steps, 0)

@@ -20,7 +20,6 @@ NOISE = 0.05
 """standard deviation of the logarithm of what is measured"""
 MEASURABLE_BYTES = 65536.0
 """dispersion needs several chunks"""
-THROTTLE_STEP_C = 5.0
 
 
 class Source(Protocol):
@@ -56,7 +55,7 @@ class EmulatedFleet:
         """Run one round with these levers (F, G); raises InputError for rows that do not exist."""
         _check(self._fleet, rows)
         at = self.truth()
-        applied = throttled(self._fleet, at.temp_c, rows)
+        applied = Rows(rows.cut, cost.throttled(rows.opp, at.temp_c, self._fleet.trip_c))
         columns = cost.joint(self._fleet, at, applied)
         seconds = cost.round_s(self._fleet, columns)
         self._temp_c = _heated(self._fleet, at.temp_c, columns, seconds)
@@ -100,13 +99,6 @@ class EmulatedFleet:
         noise = self._course.noise
         sd = np.array(self.noise) if noise is None else noise.reshape(-1, *[1] * (values.ndim - 1))
         return values * np.exp(sd * self._rng.standard_normal(values.shape))
-
-
-def throttled(fleet: Fleet, temp_c: Floats, rows: Rows) -> Rows:
-    """The OPPs that heat leaves: above the trip point one step down, one more per 5 degrees."""
-    above_c = temp_c - fleet.trip_c
-    steps = np.where(above_c > 0, 1 + np.floor(above_c / THROTTLE_STEP_C), 0).astype(np.int64)
-    return Rows(rows.cut, np.maximum(rows.opp - steps, 0))
 
 
 def travelled(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:

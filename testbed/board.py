@@ -6,6 +6,7 @@ mean power of the round, waiting it cools at idle power.
 
 import math
 
+from adaptoff import cost
 from adaptoff.scenario import Board
 
 
@@ -29,9 +30,9 @@ class EmulatedBoard:
         return self._board.speed * self._board.opps[self.opp].relative_speed
 
     def set_opp(self, opp: int) -> int:
-        """Apply ``opp``, or the slowest while the board is above its trip point; returns it."""
-        throttled = self.temp_c >= self._board.trip_c
-        self.opp = 0 if throttled else min(opp, len(self._board.opps) - 1)
+        """Apply ``opp``, or what heat leaves of it above the trip point; returns it."""
+        possible = min(opp, len(self._board.opps) - 1)
+        self.opp = int(cost.throttled(possible, self.temp_c, self._board.trip_c))
         return self.opp
 
     def idle_until(self, now_s: float) -> None:

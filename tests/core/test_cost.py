@@ -68,6 +68,14 @@ def test_cut_0_computes_nothing_and_gets_no_gradient(one: Fleet) -> None:
     assert columns.server_s == pytest.approx(4 * 0.04 / 2)
 
 
+def test_a_cut_needs_the_round_trip_though_the_server_has_no_work(one: Fleet) -> None:
+    idle_server = replace(one, server_work_s=np.zeros_like(one.server_work_s))
+    columns = cost.joint(idle_server, conditions(1), rows_of(1, cut=1, opp=1))
+    assert columns.server_s == 0
+    assert columns.uplink_s == pytest.approx(4 * (1e6 * 8 / 8e6 + 0.05))
+    assert columns.downlink_s == pytest.approx(4 * (1e6 * 8 / 16e6 + 0.05))
+
+
 def twins(scenario: Scenario, profile: Profile, counts: list[int]) -> Fleet:
     return fleets.build(profile, scenario, [scenario.boards["fast"]] * len(counts), counts)
 
@@ -83,6 +91,19 @@ def test_two_alike_share_the_server(scenario: Scenario, profile: Profile) -> Non
     assert 1.2 < stretch < 2
     assert shared.server_s == pytest.approx(stretch * alone.server_s, rel=2e-3)
     assert shared.device_s == pytest.approx(alone.device_s)
+
+
+def test_who_is_done_before_is_met_for_that_part_of_the_round_only(
+    scenario: Scenario, profile: Profile
+) -> None:
+    """One device has 40 batches and the other 4, whose seconds at the server it meets just once."""
+    fleet = replace(twins(scenario, profile, [1, 1]), batches=np.array([[40.0, 4.0]]))
+    at, rows = conditions(2, up_bps=1e9, down_bps=1e9, rtt_s=0.0), rows_of(2, cut=2, opp=2)
+    shared, alone = cost.joint(fleet, at, rows), cost.solo(fleet, at, rows)
+    (long, short), (long_s, _) = (shared.server_s / alone.server_s)[0], shared.total_s[0]
+    assert long == pytest.approx(1 + shared.server_s[0, 1] / long_s, rel=1e-3)
+    assert short == pytest.approx(1 + shared.server_s[0, 0] / long_s, rel=2e-3)
+    assert long < 1 + 0.3 * (short - 1)
 
 
 def test_one_cluster_of_two_is_two_clusters_of_one(scenario: Scenario, profile: Profile) -> None:
@@ -177,17 +198,29 @@ def test_a_higher_opp_is_never_slower(world: MakeWorld, seed: int) -> None:
 def test_alternatives_agree_with_joint_on_the_row_in_use(world: MakeWorld, seed: int) -> None:
     """Both are the same fixed point, cut short after four steps from different starts.
 
-    Over 300 random fleets the largest difference was 0.3 % with one device a cluster and 2.7 %
-    with up to four, on servers that were busy all the time.
+    Over 5000 random fleets the largest difference was 1.7 % with one device a cluster and 8.4 %
+    with up to four, on servers that were busy all the time; 1.4 % in 99 of 100 clusters.
     """
     several, state = world(seed, clusters=4)
-    for fleet, tolerance in ((several, 5e-2), (replace(several, count=np.ones((1, 4))), 5e-3)):
-        current = cost.joint(fleet, state, state.rows)
-        everybody = np.arange(4)
-        rows = Options(np.zeros(4, int), everybody, state.cut[0], state.opp[0])
-        again = cost.alternatives(fleet, state, rows, current)
-        np.testing.assert_allclose(again.total_s, current.total_s[0], rtol=tolerance)
-        np.testing.assert_allclose(again.active_j, current.active_j[0])
+    for fleet, tolerance in ((several, 0.12), (replace(several, count=np.ones((1, 4))), 0.03)):
+        assert_agreed(fleet, state, tolerance)
+
+
+@given(seed=SEEDS)
+def test_settled_both_are_the_same(world: MakeWorld, seed: int) -> None:
+    fleet, state = world(seed, clusters=4, padded=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "SHARING_STEPS", 300)
+        assert_agreed(fleet, state, 1e-6)
+
+
+def assert_agreed(fleet: Fleet, state: FleetState, tolerance: float) -> None:
+    current = cost.joint(fleet, state, state.rows)
+    n_clusters = fleet.shape[1]
+    rows = Options(np.zeros(n_clusters, int), np.arange(n_clusters), state.cut[0], state.opp[0])
+    again, seen = cost.alternatives(fleet, state, rows, current), fleet.active[0]
+    np.testing.assert_allclose(again.total_s[seen], current.total_s[0, seen], rtol=tolerance)
+    np.testing.assert_allclose(again.active_j, current.active_j[0])
 
 
 @given(seed=SEEDS, watts=st.floats(0, 20), start_c=st.floats(0, 100))
@@ -207,3 +240,14 @@ def test_heat_tends_to_ambient_plus_r_times_p(
     way = np.stack([after(taus) for taus in (1e-6, 0.1, 0.5, 1, 2, 5)])
     assert (np.diff(np.abs(way - settled), axis=0) <= 1e-9).all()  # nearer with time
     assert ((way - settled) * (start - settled) >= -1e-9).all()  # never beyond
+
+
+@pytest.mark.parametrize(
+    ("above_c", "opp"), [(-9.0, 3), (0.0, 3), (0.1, 2), (4.9, 2), (5.0, 1), (10.0, 0), (99.0, 0)]
+)
+def test_heat_takes_a_step_above_the_trip_point_and_one_more_per_5_degrees(
+    above_c: float, opp: int
+) -> None:
+    assert cost.throttled(3, 80 + above_c, 80.0) == opp
+    each = cost.throttled(np.array([[3, 0]]), np.full((1, 2), 80 + above_c), np.full((1, 2), 80.0))
+    assert each.tolist() == [[opp, 0]]

@@ -54,6 +54,15 @@ class Played:
     temp_c: float
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a device is to the others."""
+
+    share: float
+    """of its own round, the part that it is at the server"""
+    total_s: float
+
+
 def devices_of(fleet: Fleet, at: Conditions, rows: Rows, f: int = 0) -> list[Device]:
     """Every device of the f-th fleet, cluster after cluster; ``rows`` as asked for."""
     devices: list[Device] = []
@@ -135,29 +144,43 @@ def total_s(d: Device, stretch: float) -> float:
 def stretches(devices: list[Device], steps: int | None = None) -> list[float]:
     """How many times as long as alone each one is at the server.
 
-    Whoever arrives shares with those that are there: each other device for the share of its round
-    that it is at the server, which in turn depends on how long it has to share. ``steps`` rounds of
-    that, everyone alone at first; None repeats until it settles.
+    Whoever arrives shares with those that are there, which in turn depends on how long everyone has
+    to share. ``steps`` rounds of that, everyone alone at first; None repeats until it settles.
     """
-    found = [1.0] * len(devices)
+    found, moved = [1.0] * len(devices), [0.0] * len(devices)
     for _ in range(100_000 if steps is None else steps):
-        shares = [share(d, stretch) for d, stretch in zip(devices, found, strict=True)]
-        before = found
-        found = [1 + sum(shares[:i]) + sum(shares[i + 1 :]) for i in range(len(devices))]
-        if steps is None and all(abs(a - b) < 1e-13 for a, b in zip(found, before, strict=True)):
+        seen = [Seen(share(d, x), total_s(d, x)) for d, x in zip(devices, found, strict=True)]
+        for i, mine in enumerate(seen):
+            others = seen[:i] + seen[i + 1 :]
+            moved[i] = next_move(found[i], moved[i], [met(o, mine.total_s) for o in others])
+        found = [stretch + move for stretch, move in zip(found, moved, strict=True)]
+        if steps is None and all(abs(move) < 1e-13 for move in moved):
             break
     return found
 
 
-def stretch_beside(d: Device, siblings: int, others: float, steps: int) -> float:
-    """The same for one device whose ``siblings`` take its row, while all others keep theirs.
-
-    ``others`` are at the server that many at a time, on average.
-    """
-    stretch = 1.0
+def stretch_beside(d: Device, siblings: int, others: list[Seen], steps: int) -> float:
+    """The same for one device whose ``siblings`` take its row, while all others keep theirs."""
+    stretch, move = 1.0, 0.0
     for _ in range(steps):
-        stretch = 1 + others + siblings * share(d, stretch)
+        beside = [share(d, stretch)] * siblings
+        beside += [met(other, total_s(d, stretch)) for other in others]
+        move = next_move(stretch, move, beside)
+        stretch += move
     return stretch
+
+
+def met(other: Seen, mine_s: float) -> float:
+    """How much of a round of ``mine_s`` the other one is at the server: it may be done before."""
+    if other.total_s < mine_s:
+        return other.share * other.total_s / mine_s
+    return other.share
+
+
+def next_move(stretch: float, last: float, beside: list[float]) -> float:
+    """To one's own part and that of those ``beside``; half the way if that means to turn back."""
+    move = 1 + sum(beside) - stretch
+    return move / 2 if move * last < 0 else move
 
 
 def share(d: Device, stretch: float) -> float:

@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 
-from adaptoff.envs.emulator import EmulatedFleet, throttled, travelled
+from adaptoff.envs.emulator import EmulatedFleet, travelled
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.links import Course
 from adaptoff.envs.sampler import Limits, RandomFleets
@@ -112,9 +112,14 @@ def test_a_rate_is_not_measured_where_too_little_travelled() -> None:
 
 
 def test_heat_lowers_the_operating_point() -> None:
-    fleet = tiny()
-    for temp_c, opp in ((80.0, 1), (80.1, 0), (200.0, 0)):
-        assert throttled(fleet, np.array([[temp_c]]), rows(2, 1)).opp[0, 0] == opp
+    """Idle, the board is at 30 degrees."""
+    for trip_c, opp in ((30.0, 2), (29.9, 1), (25.0, 0), (-100.0, 0)):
+        board = replace(
+            tiny(), trip_c=np.array([[trip_c]]), n_opps=np.array([[3]]),
+            relative_speed=np.array([[[0.2, 0.5, 1.0]]]), dynamic_w=np.ones((1, 1, 3)),
+        )  # fmt: skip
+        done = EmulatedFleet(Fixed(board, [0.25], 16e6, 32e6)).apply(rows(2, 2))
+        assert done.opp[0, 0] == opp
 
 
 @pytest.mark.parametrize("bad", [rows(3, 0), rows(0, 2), rows(-1, 0), rows(0, 0, 2)])

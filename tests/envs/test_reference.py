@@ -15,6 +15,7 @@ from adaptoff.fleet import Conditions, Fleet, FleetState, Outcome, Rows
 from tests.envs.reference import (
     Device,
     Played,
+    Seen,
     devices_of,
     play,
     share,
@@ -114,8 +115,8 @@ def test_what_a_cluster_could_do_is_the_references(world: MakeWorld) -> None:
         options = candidates.build(fleet, state).options
         got = cost.alternatives(fleet, cold, options, cost.joint(fleet, cold, state.rows))
         present = devices_of(fleet, cold, state.rows)
-        shares = [
-            (d.cluster, share(d, stretch))
+        seen = [
+            (d.cluster, Seen(share(d, stretch), total_s(d, stretch)))
             for d, stretch in zip(present, stretches(present, cost.SHARING_STEPS), strict=True)
         ]
         for v, (g, cut, opp) in enumerate(
@@ -125,7 +126,7 @@ def test_what_a_cluster_could_do_is_the_references(world: MakeWorld) -> None:
                 continue
             row = Rows(np.full(fleet.shape, cut), np.full(fleet.shape, opp))
             members = [d for d in devices_of(fleet, cold, row) if d.cluster == g]
-            others = sum(part for cluster, part in shares if cluster != g)
+            others = [other for cluster, other in seen if cluster != g]
             stretch = stretch_beside(members[0], len(members) - 1, others, cost.SHARING_STEPS)
             assert got.total_s[v] == pytest.approx(total_s(members[0], stretch), rel=EXACT)
             server_s = members[0].batches * stages_of(members[0])[2] * stretch
@@ -150,20 +151,17 @@ def test_heat_is_that_of_small_steps_in_time(world: MakeWorld) -> None:
         assert seen.temp_c[at] == pytest.approx(temp_c, rel=1e-6)
 
 
-def test_four_steps_of_sharing_come_near_the_fixed_point_from_below() -> None:
-    """Occupancy grows with the stretch, so steps that begin at 1 only ever rise to the fixed point.
-
-    How much is missing after four was measured on 1200 fleets: 3.4 % of a round at the most and
-    less than 0.3 % in 19 of 20.
+def test_four_steps_of_sharing_come_near_the_fixed_point() -> None:
+    """How near was measured on 1200 fleets: a round was 4.4 % short to 1.4 % long, and within 0.2 %
+    in 19 of 20.
     """
     fleet, course = RandomFleets(150, 2).draw(20)
     at, rows = course.at(0, fleet.ambient_c), any_rows(np.random.default_rng(119), fleet)
     got = cost.round_s(fleet, cost.joint(fleet, at, rows))
     settled = np.array([play(devices_of(fleet, at, rows, f))[0] for f in range(len(got))])
-    missing = 1 - got / settled
-    assert (missing > -EXACT).all()
-    assert missing.max() < 0.05
-    assert np.quantile(missing, 0.95) < 0.005
+    off = np.abs(got / settled - 1)
+    assert off.max() < 0.06
+    assert np.quantile(off, 0.95) < 0.004
 
 
 def device(**changes: Any) -> Device:
@@ -240,16 +238,15 @@ def test_no_more_is_wrong_than_sharing_is_worth(busy: list[list[Device]]) -> Non
 
 
 def test_mean_occupancy_comes_near_a_simulated_server(busy: list[list[Device]]) -> None:
-    """The bounds are what 240 fleets gave (decision 0017), and a quarter more.
+    """The bounds are what 240 fleets gave (decision 0017), and half more.
 
-    Occupancy is that of devices which come at any time and never stop. It is too low for twins
-    that stay in step, and too high for a straggler whose neighbours are done before it.
+    Occupancy is that of devices which come at any time: too low for twins that stay in step.
     """
     off = errors(busy)
     for kind, (median, worst) in {
-        "shared": (0.083, 0.42),
-        "shared, in step": (0.094, 0.41),
-        "in order": (0.092, 0.66),
+        "shared": (0.062, 0.35),
+        "shared, in step": (0.105, 0.45),
+        "in order": (0.059, 0.46),
     }.items():
         assert len(off[kind]) >= 50
         assert np.median(abs(off[kind])) < median, kind
