@@ -48,6 +48,12 @@ class Table:
         same &= self.valid
         return same.argmax(2), same.any(2)
 
+    def position(self, index: Ints) -> Ints:
+        """Where the possible rows at ``index`` (F, G) are among the options."""
+        before = np.cumsum(self.valid, 2) - 1
+        at = np.take_along_axis(before, index[..., None], 2)[..., 0]
+        return self._starts.reshape(at.shape) + np.maximum(at, 0)
+
     def spread(self, values: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
         """Values (V, ...) of the options as (F, G, R, ...), ``fill`` in impossible rows."""
         padded = np.zeros((*self.valid.shape, *values.shape[1:]), values.dtype)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff import candidates, cost, objective, planner, risk
-from adaptoff.candidates import Table
+from adaptoff import objective
 from adaptoff.figures import view
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
+from adaptoff.foresight import Foresight, foresee
 from adaptoff.messages import Decision, FleetFigures, Row, Source
 from adaptoff.observation import observe
 from adaptoff.policy import Policy
@@ -21,7 +21,7 @@ from adaptoff.profile import Profile
 from adaptoff.scenario import Board, Scenario
 
 GUARD_RATIO = 2.0
-LEAST_GAIN = 0.02
+LEAST_GAIN = 0.005
 """of the predicted cost, for which a fleet changes its rows"""
 
 log = logging.getLogger(__name__)
@@ -41,51 +41,41 @@ def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
     All clusters read the same figures and move at once: without that threshold clusters that are
     alike may all move to the server together, and back.
     """
-    table = candidates.build(fleet, state)
-    judged = _judge(fleet, state, table)
-    new = _guarded(table, judged, policy.choose(observe(fleet, state, table), table.valid))
-    at, known = table.find(state.rows)
-    old = _guarded(table, judged, at)
-    before, after = (planner.joint_cost(fleet, state, choice.rows) for choice in (old, new))
-    fine = (known & ~old.guarded | ~fleet.active).all(1)
+    sight = foresee(fleet, state)
+    table, costs = sight.table, _costs(sight)
+    new, guarded = _guarded(sight, costs, policy.choose(observe(sight), table.valid))
+    old, known = table.find(state.rows)
+    old = np.where(known, old, new)
+    _, replaced = _guarded(sight, costs, old)
+    before, after = (sight.expected(table.position(index)) for index in (old, new))
+    fine = (known & ~replaced | ~fleet.active).all(1)
     stay = (fine & (after > (1 - LEAST_GAIN) * before))[:, None]
-    cut, opp = (
-        np.where(stay, getattr(old.rows, name), getattr(new.rows, name)) for name in ("cut", "opp")
-    )
-    return Choice(Rows(cut, opp), new.guarded & ~stay)
+    return Choice(table.take(np.where(stay, old, new)), guarded & ~stay)
 
 
-def guard(fleet: Fleet, state: FleetState, table: Table, index: Ints) -> Choice:
+def guard(sight: Foresight, index: Ints) -> Choice:
     """Replace rows (F, G) that are out of the question by the cluster's cheapest one.
 
     That is a row predicted to cost over ``GUARD_RATIO`` times as much, and one that may break the
     heat limit where keeping it costs less than breaking it does.
     """
-    return _guarded(table, _judge(fleet, state, table), index)
+    index, guarded = _guarded(sight, _costs(sight), index)
+    return Choice(sight.table.take(index), guarded)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Predicted costs (F, G, R) if the others stay, and which rows may be too hot."""
-
-    costs: Floats
-    hot: Bools
+def _costs(sight: Foresight) -> Floats:
+    """Predicted costs (F, G, R) beside the planned rows; those that may be too hot cost more."""
+    costs = sight.costs + objective.HEAT_BROKEN * sight.hot
+    return sight.table.spread(costs, np.inf)
 
 
-def _judge(fleet: Fleet, state: FleetState, table: Table) -> _Judged:
-    current = cost.joint(fleet, state, state.rows)
-    columns = cost.alternatives(fleet, state, table.options, current)
-    outlook = risk.as_estimated(fleet, state, table, current, columns)
-    hot = risk.too_hot(outlook)
-    costs = risk.if_others_stay(outlook) + objective.HEAT_BROKEN * hot
-    return _Judged(table.spread(costs, np.inf), table.spread(hot, fill=False))
-
-
-def _guarded(table: Table, judged: _Judged, index: Ints) -> Choice:
-    costs, at = judged.costs, index[..., None]
-    ratio = np.where(np.take_along_axis(judged.hot, at, 2)[..., 0], 1.0, GUARD_RATIO)
-    bad = np.take_along_axis(costs, at, 2)[..., 0] > ratio * costs.min(2)
-    return Choice(table.take(np.where(bad, costs.argmin(2), index)), bad)
+def _guarded(sight: Foresight, costs: Floats, index: Ints) -> tuple[Ints, Bools]:
+    """Indices (F, G) with those out of the question replaced, and which were."""
+    at = index[..., None]
+    hot = np.take_along_axis(sight.table.spread(sight.hot, fill=False), at, 2)[..., 0]
+    allowed = np.where(hot, 1.0, GUARD_RATIO) * costs.min(2)
+    bad = np.take_along_axis(costs, at, 2)[..., 0] > allowed
+    return np.where(bad, costs.argmin(2), index), bad
 
 
 class Controller:

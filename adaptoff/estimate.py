@@ -12,6 +12,11 @@ LINK_GAIN = 0.8
 VOLATILITY_GAIN = 0.12
 LINK_VOLATILITY, SPEED_VOLATILITY = 0.28, 0.1
 """assumed at first: how far links and speeds move in a round, as |logarithm|"""
+SHARED_FATE = 0.8
+"""how far a direction that is not measured is taken to move with the other one, which is
+
+Real ones do by 0.3 (Starlink, from one 5 s to the next) to 1 (one bottleneck for both).
+"""
 USUAL_GAIN = 0.12
 """of the slow averages"""
 UNKNOWN_BPS = 10e6
@@ -64,8 +69,10 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
     """The state after a round."""
     measured = _speed(fleet, seen)
     speed, speed_age = _blend(prior.speed, prior.speed_age, measured, SPEED_GAIN)
-    up_bps, up_age = _blend(prior.up_bps, prior.up_age, seen.up_bps, LINK_GAIN)
-    down_bps, down_age = _blend(prior.down_bps, prior.down_age, seen.down_bps, LINK_GAIN)
+    up = _blend(prior.up_bps, prior.up_age, seen.up_bps, LINK_GAIN)
+    down = _blend(prior.down_bps, prior.down_age, seen.down_bps, LINK_GAIN)
+    up_bps, up_age = _followed(*up, *down, prior.down_bps, prior.down_age)
+    down_bps, down_age = _followed(*down, *up, prior.up_bps, prior.up_age)
     return replace(
         prior,
         speed=speed,
@@ -81,8 +88,8 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
             prior.speed_volatility, prior.speed, prior.speed_age, measured
         ),
         usual_speed=_blend(prior.usual_speed, prior.speed_age, measured, USUAL_GAIN)[0],
-        usual_up_bps=_blend(prior.usual_up_bps, prior.up_age, seen.up_bps, USUAL_GAIN)[0],
-        usual_down_bps=_blend(prior.usual_down_bps, prior.down_age, seen.down_bps, USUAL_GAIN)[0],
+        usual_up_bps=_usual(prior.usual_up_bps, prior.up_age, seen.up_bps, up_bps),
+        usual_down_bps=_usual(prior.usual_down_bps, prior.down_age, seen.down_bps, down_bps),
         server_speed=seen.server_speed,
         usual_server_speed=_blend(
             prior.usual_server_speed, np.zeros(1), seen.server_speed, USUAL_GAIN
@@ -108,6 +115,25 @@ def _blend(old: Floats, age: Floats, new: Floats, gain: float) -> tuple[Floats, 
     return np.clip(old * np.exp(step), LOWEST, HIGHEST), np.where(
         known, 0.0, np.minimum(age + 1, MAX_AGE)
     )
+
+
+def _usual(old: Floats, age: Floats, new: Floats, now: Floats) -> Floats:
+    """Slow EWMA of a rate; as estimated ``now`` while it was never measured."""
+    return np.where(age >= MAX_AGE, now, _blend(old, age, new, USUAL_GAIN)[0])
+
+
+def _followed(
+    own: Floats, own_age: Floats, other: Floats, other_age: Floats, last: Floats, last_age: Floats
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Rate and age of a direction: not measured, it goes part of the way with the other one.
+
+    ``last`` is the other's rate before. Never measured, it is taken to be as fast as the other.
+    """
+    follows, never = (own_age > 0) & (other_age == 0), own_age >= MAX_AGE
+    step = np.where(last_age < MAX_AGE, SHARED_FATE * np.log(other / last), 0.0)
+    moved = np.clip(own * np.exp(step), LOWEST, HIGHEST)
+    bps = np.where(follows, np.where(never, other, moved), own)
+    return bps, np.where(follows & ~never, own_age - SHARED_FATE, own_age)
 
 
 def _volatility(old: Floats, last: Floats, age: Floats, new: Floats) -> Floats:

@@ -23,5 +23,9 @@ def cost(
     cluster: breaking it costs a native round, and each 10 degrees another. Without the step it
     would pay to stay a degree above.
     """
-    heat_penalty = np.maximum(excess_c, 0.0) / HEAT_SCALE_C + HEAT_BROKEN * (excess_c > 0)
-    return seconds / native_s + energy_weight * joules / native_j + heat_penalty
+    return seconds / native_s + energy_weight * joules / native_j + heat_penalty(excess_c)
+
+
+def heat_penalty(excess_c: Floats) -> Floats:
+    """What ``excess_c`` degrees above the heat limit cost."""
+    return np.maximum(excess_c, 0.0) / HEAT_SCALE_C + HEAT_BROKEN * (excess_c > 0)

@@ -11,12 +11,13 @@ from adaptoff import cost, risk
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options
+from adaptoff.foresight import Foresight
 
-SCHEMA = 2
+SCHEMA = 3
 LIMIT = 5.0
 
 FEATURES = (
-    "log_total_over_best_round",
+    "log_total_over_planned_round",
     "log_total_over_slowest_other",
     "log_total_over_slowest_other_at_best",
     "log_total_over_native",
@@ -29,6 +30,7 @@ FEATURES = (
     "relative_speed",
     "heat_margin",
     "is_current",
+    "is_planned",
     "volatility",
     "link_age",
     "server_occupancy",
@@ -37,8 +39,9 @@ FEATURES = (
     "log_total_as_usual_over_total",
     "log_slowest_other_as_usual",
     "energy_weight",
-    "cost_over_best_if_others_stay",
-    "cost_over_best_if_others_adapt",
+    "slowed_over_round",
+    "cost_over_best",
+    "cost_over_best_if_others_hurry",
     "expected_cost_over_best",
     "valid",
 )  # fmt: skip
@@ -46,22 +49,18 @@ FEATURES = (
 Observation = npt.NDArray[np.float32]
 
 
-def observe(fleet: Fleet, state: FleetState, table: Table) -> Observation:
+def observe(sight: Foresight) -> Observation:
     """Features (F, G, R, len(FEATURES)), finite and within +-LIMIT; 0 in impossible rows."""
-    current = cost.joint(fleet, state, state.rows)
-    columns = cost.alternatives(fleet, state, table.options, current)
-    features = _features(fleet, state, table, current, columns)
-    seen = np.empty((len(columns.total_s), len(FEATURES)), np.float32)
-    for i, feature in enumerate(features):
+    seen = np.empty((len(sight.slowed_s), len(FEATURES)), np.float32)
+    for i, feature in enumerate(_features(sight)):
         seen[:, i] = np.fmin(np.fmax(feature, -LIMIT), LIMIT)  # these take a number before a NaN
-    return table.spread(seen, 0.0)
+    return sight.table.spread(seen, 0.0)
 
 
-def _features(
-    fleet: Fleet, state: FleetState, table: Table, current: Columns, columns: Columns
-) -> list[Floats]:
+def _features(sight: Foresight) -> list[Floats]:
     """Each (V,)."""
-    options = table.options
+    fleet, state, table, sure = sight.fleet, sight.state, sight.table, sight.sure
+    columns, options = sure.columns, table.options
 
     def each(values: Floats | Ints) -> Floats:
         return cost.of_cluster(values, options)
@@ -70,22 +69,21 @@ def _features(
         return cost.of_fleet(values, options)
 
     total = np.maximum(columns.total_s, 1e-9)
+    planned = np.where(fleet.active, total[sight.plan.at], 0.0)
+    others = risk.slowest_other(fleet, planned)
     at_best = table.at_least(total)
-    best = total[at_best]
-    others_now = risk.slowest_other(fleet, current.total_s)
-    others_best = risk.slowest_other(fleet, best)
-    outlook = risk.as_estimated(fleet, state, table, current, columns)
-    stay_s, adapt_s = outlook.seconds(others_now), outlook.seconds(others_best)
-    maybe = risk.as_it_may_be(outlook)
+    others_best = risk.slowest_other(fleet, total[at_best])
+    round_s, hurried_s = sight.seconds(sure), sure.seconds(others_best)
     uncertainty = _uncertainty(state, options, columns)
     as_usual = _as_usual(state, options, columns)
-    slowest = _Slowest(fleet, best)
+    slowest = _Slowest(fleet, planned)
     native_j = state.native_j / np.maximum((fleet.count * fleet.active).sum(1), 1)
-    own_j = columns.active_j + each(fleet.idle_w) * adapt_s
-    limit_c = np.minimum(fleet.heat_limit_c[:, None], fleet.trip_c)
+    own_j = columns.active_j + each(fleet.idle_w) * round_s
+    excess_c = sure.excess_c(hurried_s)
+    spare_c = each(np.maximum(fleet.heat_limit_c[:, None] - fleet.trip_c, 0.0))
     return [
-        np.log(total / whole(np.where(fleet.active, best, 0.0).max(1))),
-        _log_ratio(total, each(others_now)),
+        np.log(total / whole(planned.max(1))),
+        _log_ratio(total, each(others)),
         _log_ratio(total, each(others_best)),
         np.log(total / whole(state.native_s)),
         columns.device_s / total,
@@ -95,19 +93,21 @@ def _features(
         columns.sync_s / total,
         np.log(np.maximum(own_j, 1e-9) / whole(native_j)),
         cost.of_opp(fleet.relative_speed, options),
-        (each(limit_c) - outlook.temp_c(adapt_s)) / 20.0,
+        -(excess_c + spare_c) / 20.0,
         ((options.cut == each(state.cut)) & (options.opp == each(state.opp))).astype(float),
+        (np.arange(len(total)) == each(sight.plan.at)).astype(float),
         each(state.volatility),
         each(np.log1p(np.maximum(state.up_age, state.down_age))),
-        each(np.minimum(_others_busy(fleet, current), 4.0)) / 2,
+        each(np.minimum(sight.plan.met.sum(1), 4.0)) / 2,
         uncertainty,
-        each(slowest.of(uncertainty[at_best])),
+        each(slowest.of(uncertainty[sight.plan.at])),
         as_usual,
-        each(slowest.of(as_usual[at_best])),
+        each(slowest.of(as_usual[sight.plan.at])),
         whole(fleet.energy_weight),
-        _over_best(outlook.costs(stay_s), table),
-        _over_best(outlook.costs(adapt_s), table),
-        _over_best(maybe.costs(maybe.hurried()).mean(0), table),
+        sight.slowed_s / round_s,
+        _over_best(sight.costs, table),
+        _over_best(sure.costs(hurried_s, excess_c, sight.planned), table),
+        _over_best(sight.mean_costs, table),
         each(np.where(fleet.active, 1.0, 0.0)),
     ]
 
@@ -154,11 +154,6 @@ def _as_usual(state: FleetState, options: Options, columns: Columns) -> Floats:
 def _log_ratio(total: Floats, others: Floats) -> Floats:
     """log(total / others), 0 where there are no others."""
     return np.where(others > 0, np.log(total / np.maximum(others, 1e-9)), 0.0)
-
-
-def _others_busy(fleet: Fleet, current: Columns) -> Floats:
-    busy = np.where(fleet.active, fleet.count, 0.0) * cost.occupancy(current)
-    return busy.sum(1, keepdims=True) - busy
 
 
 def _over_best(costs: Floats, table: Table) -> Floats:

@@ -13,14 +13,16 @@ import numpy as np
 from adaptoff import cost, objective
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
-from adaptoff.fleet import Bools, Fleet, FleetState, Floats
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints
 
 POINTS, RANKS = 16, 5
 QUARTERS = 0.325, 1.271
 """mean distances from 0 of the inner and the outer half of a standard normal distribution"""
 WIDER = 1.6
 """from a mean |logarithm| to a standard deviation (1.25), and some more for jumps"""
-MOST_SD, MOST_AGE = 1.5, 10.0
+MOST_SD, MOST_AGE = 0.7, 10.0
+MOST_HOT = 2
+"""of the scenarios may a row break the heat limit in, that is one time in eight"""
 
 
 def _signs() -> Floats:
@@ -40,7 +42,7 @@ LOAD = _SIGNS[:, _LOAD]
 
 @dataclass(frozen=True)
 class Outlook:
-    """Rounds as predicted, or in S scenarios: a cluster's options beside the others' rows.
+    """Rounds as predicted, or in S scenarios: each option of a cluster beside the others' rows.
 
     Arrays over the options are (V,) or (S, V), those over clusters (F, G) or (S, F, G).
     """
@@ -48,17 +50,24 @@ class Outlook:
     fleet: Fleet
     state: FleetState
     table: Table
-    current: Columns  # (F, G)
     columns: Columns  # (V,)
     totals_s: Floats
     """of each option"""
     active_j: Floats
     """without idling"""
 
-    def seconds(self, others_s: Floats) -> Floats:
-        """Of the whole round, where the slowest other cluster of each takes ``others_s``."""
+    def beside(self, columns: Columns) -> "Outlook":
+        """With ``columns`` (V,) at a shared server; its seconds are taken as estimated."""
+        longer_s = columns.total_s - self.columns.total_s
+        return replace(self, columns=columns, totals_s=self.totals_s + longer_s)
+
+    def seconds(self, others_s: Floats, more_s: Floats | float = 0.0) -> Floats:
+        """Of the whole round, where the slowest other cluster takes ``others_s`` and ``more_s``.
+
+        The former are per cluster, the latter per option (V,).
+        """
         options = self.table.options
-        return np.maximum(self.totals_s, others_s[..., options.fleet, options.cluster])
+        return np.maximum(self.totals_s, others_s[..., options.fleet, options.cluster] + more_s)
 
     def hurried(self) -> Floats:
         """Seconds of the round where the others take their quickest rows."""
@@ -74,16 +83,20 @@ class Outlook:
             self._each(fleet.heat_c_per_w), self._each(fleet.heat_tau_s), watts, seconds,
         )  # fmt: skip
 
-    def costs(self, seconds: Floats) -> Floats:
-        """Of rounds of ``seconds``."""
+    def excess_c(self, seconds: Floats) -> Floats:
+        """Degrees above the heat limit after rounds of ``seconds``."""
+        return self.temp_c(seconds) - self._whole(self.fleet.heat_limit_c)
+
+    def costs(self, seconds: Floats, excess_c: Floats, others: Columns) -> Floats:
+        """Of rounds of ``seconds``, the others in rows with the columns ``others`` (F, G)."""
         fleet, state = self.fleet, self.state
         count = np.where(fleet.active, fleet.count, 0.0)
-        active_j = self.current.active_j * count
-        others_j = self._each(active_j.sum(1, keepdims=True) - active_j)
+        rows_j = others.active_j * count
+        others_j = self._each(rows_j.sum(1, keepdims=True) - rows_j)
         idle_j = self._whole((fleet.idle_w * count).sum(1)) * seconds
         joules = self.active_j * self._each(fleet.count) + others_j + idle_j
         return objective.cost(
-            seconds, joules, self.temp_c(seconds) - self._whole(fleet.heat_limit_c),
+            seconds, joules, excess_c,
             self._whole(state.native_s), self._whole(state.native_j),
             self._whole(fleet.energy_weight),
         )  # fmt: skip
@@ -95,52 +108,56 @@ class Outlook:
         return cost.of_fleet(values, self.table.options)
 
 
-def as_estimated(
-    fleet: Fleet, state: FleetState, table: Table, current: Columns, columns: Columns
-) -> Outlook:
+def as_estimated(fleet: Fleet, state: FleetState, table: Table, columns: Columns) -> Outlook:
     """Everything as estimated: arrays (V,)."""
-    return Outlook(fleet, state, table, current, columns, columns.total_s, columns.active_j)
+    return Outlook(fleet, state, table, columns, columns.total_s, columns.active_j)
 
 
-def if_others_stay(estimated: Outlook) -> Floats:
-    """Predicted cost (V,) of each option if the others keep their rows."""
-    others_s = slowest_other(estimated.fleet, estimated.current.total_s)
-    return estimated.costs(estimated.seconds(others_s))
+def too_hot(table: Table, excess_c: Floats) -> Bools:
+    """Which options (V,) may break the heat limit, where their cluster has some that do not.
 
-
-def too_hot(estimated: Outlook) -> Bools:
-    """Which options (V,) may break the heat limit, where their cluster has some that do not."""
-    maybe, options = as_it_may_be(estimated), estimated.table.options
-    hottest_c = maybe.temp_c(maybe.hurried()).max(0)
-    hot = hottest_c > cost.of_fleet(maybe.fleet.heat_limit_c, options)
-    escape = estimated.table.least(np.where(hot, 1.0, 0.0)) == 0
-    return hot & cost.of_cluster(escape, options)
+    ``excess_c`` (S, V) degrees above it; broken in ``MOST_HOT`` scenarios or fewer, it is held.
+    """
+    hot = (excess_c > 0).sum(0) > MOST_HOT
+    escape = table.least(np.where(hot, 1.0, 0.0)) == 0
+    return hot & cost.of_cluster(escape, table.options)
 
 
 def as_it_may_be(estimated: Outlook) -> Outlook:
     """``POINTS`` scenarios about the estimated one: arrays (S, V)."""
-    table, columns = estimated.table, estimated.columns
-    link, load = _factors(estimated.fleet, estimated.state, table.least(columns.total_s))
-    whose = ..., table.options.fleet, table.options.cluster
-    link, load = link[whose], load[whose]
-    device_s, link_s = columns.device_s * load, columns.link_s * link
+    table, columns, state = estimated.table, estimated.columns, estimated.state
+    seconds = table.least(columns.total_s)
+    factors = _factors(estimated.fleet, state, seconds)
+    up, down, load = (factor[..., table.options.fleet, table.options.cluster] for factor in factors)
+    share = cost.of_cluster(state.down_bps / (state.up_bps + state.down_bps), table.options)
+    up_s = columns.uplink_s + share * columns.sync_s
+    down_s = columns.downlink_s + (1 - share) * columns.sync_s
+    link_s = up_s * up + down_s * down
+    radio_w = cost.of_cluster(estimated.fleet.radio_w, table.options)
     alone_s = columns.device_s + columns.link_s + columns.server_s
     overlap = columns.total_s / np.maximum(alone_s, 1e-12)
-    link_j = cost.of_cluster(estimated.fleet.radio_w, table.options) * columns.link_s
     return replace(
         estimated,
-        totals_s=(device_s + link_s + columns.server_s) * overlap,
-        active_j=(columns.active_j - link_j) * load + link_j * link,
+        totals_s=(columns.device_s * load + link_s + columns.server_s) * overlap,
+        active_j=(columns.active_j - radio_w * columns.link_s) * load + radio_w * link_s,
     )
 
 
-def _factors(fleet: Fleet, state: FleetState, seconds: Floats) -> tuple[Floats, Floats]:
-    """By how much seconds on links and on devices are longer, (S, F, G); ``seconds`` rank."""
+def _factors(fleet: Fleet, state: FleetState, seconds: Floats) -> tuple[Floats, Floats, Floats]:
+    """By how much seconds up, down and on devices are longer, (S, F, G); ``seconds`` rank."""
+    rank = ranked(fleet, seconds) % RANKS
+    link, load = LINK[:, rank], LOAD[:, rank]
+    return (
+        np.exp(_sd(state.volatility, state.up_age) * link),
+        np.exp(_sd(state.volatility, state.down_age) * link),
+        np.exp(_sd(state.speed_volatility, state.speed_age) * load),
+    )
+
+
+def ranked(fleet: Fleet, seconds: Floats) -> Ints:
+    """Rank (F, G) of each cluster by its ``seconds``, 0 the slowest; those padded come last."""
     order = np.argsort(-np.where(fleet.active, seconds, 0.0), 1, kind="stable")
-    rank = np.argsort(order, 1, kind="stable") % RANKS
-    age = np.maximum(state.up_age, state.down_age)
-    link_sd, load_sd = _sd(state.volatility, age), _sd(state.speed_volatility, state.speed_age)
-    return np.exp(link_sd * LINK[:, rank]), np.exp(load_sd * LOAD[:, rank])
+    return np.argsort(order, 1, kind="stable")
 
 
 def _sd(volatility: Floats, age: Floats) -> Floats:

@@ -63,8 +63,10 @@ class Keeper(BaseCallback):
         return not self.enough
 
     def _on_rollout_end(self) -> None:
-        cost = -float(np.mean(self.locals["rollout_buffer"].rewards))
+        cost = self.training_env.get_attr("mean_cost", 0)[0]
         self.logger.record("rollout/cost_mean", cost)
+        credit = float(np.mean(self.locals["rollout_buffer"].rewards))
+        self.logger.record("rollout/credit_mean", credit)
         self.bar.update(self._task, completed=self.model.num_timesteps, cost=f"cost {cost:.3f}")
 
     def _on_training_end(self) -> None:

@@ -1,7 +1,7 @@
 """The row scorer as a Stable-Baselines3 policy: one small MLP scores every row of every cluster.
 
 Only possible rows are computed. A padded cluster has one possible row, thus probability 1 and no
-gradient. The critic sees the whole fleet: statistics of each cluster's rows, pooled over clusters.
+gradient. The critic values each cluster: statistics of its rows, and of all clusters' pooled.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from adaptoff.policy import MASKED
 
 HIDDEN = 64
 PRIOR_FEATURE = "expected_cost_over_best"
-PRIOR_SLOPE = 8.0
+PRIOR_SLOPE = 64.0
 """logits that a row loses at first for each factor e of predicted cost"""
 PRIOR_SCALE = 0.25
 """keeps the prior's hidden units in the near-linear part of tanh"""
@@ -40,12 +40,12 @@ def make_actor() -> nn.Sequential:
 
 
 class Critic(nn.Module):
-    """Features (B, G, R, N) and mask (B, G, R) -> values (B, 1)."""
+    """Features (B, G, R, N) and mask (B, G, R) -> values (B, G)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cluster = nn.Sequential(nn.Linear(3 * len(FEATURES), HIDDEN), nn.Tanh())
-        self.fleet = nn.Sequential(nn.Linear(2 * HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
+        self.fleet = nn.Sequential(nn.Linear(3 * HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Mean, least and greatest of the possible rows; mean and greatest of the clusters."""
@@ -59,12 +59,16 @@ class Critic(nn.Module):
         real = (most[..., -1:] > 0).float()
         pooled = (each * real).sum(1) / real.sum(1).clamp(min=1)
         top = each.masked_fill(real == 0, -1.0).amax(1)
-        value: Tensor = self.fleet(torch.cat([pooled, top], -1))
+        whole = torch.cat([pooled, top], -1)[:, None].expand(-1, each.shape[1], -1)
+        value: Tensor = self.fleet(torch.cat([each, whole], -1))[..., 0]
         return value
 
 
 class RowScorer(ActorCriticPolicy):
-    """Logits (B, G, R) from one shared MLP over rows, values (B, 1) from pooled features."""
+    """Logits (B, G, R) from one shared MLP over rows, values (B, G) from pooled features.
+
+    Each cluster is an agent of its own; all share their weights (independent PPO).
+    """
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.actor, self.critic = make_actor(), Critic()
@@ -90,19 +94,19 @@ class RowScorer(ActorCriticPolicy):
     def forward(
         self, obs: PyTorchObs, deterministic: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions (B, G), values (B, 1), log probabilities (B,)."""
+        """Actions, values and log probabilities, all (B, G)."""
         log_p = self.logits(obs).log_softmax(-1)
         actions = log_p.argmax(-1) if deterministic else sample(log_p)
         return actions, self.predict_values(obs), taken(log_p, actions)
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values (B, 1), log probabilities (B,) and entropies (B,) of actions (B, G)."""
+        """Values and log probabilities (B, G), and entropies (B,), of actions (B, G)."""
         log_p = self.logits(obs).log_softmax(-1)
         entropy = -(log_p.exp() * log_p).sum((1, 2))
         return self.predict_values(obs), taken(log_p, actions.long()), entropy
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values (B, 1)."""
+        """Values (B, G)."""
         value: Tensor = self.critic(*self.rows(obs))
         return value
 
@@ -125,5 +129,5 @@ def sample(log_p: Tensor) -> Tensor:
 
 
 def taken(log_p: Tensor, actions: Tensor) -> Tensor:
-    """Joint log probability (B,) of actions (B, G)."""
-    return log_p.gather(2, actions[..., None]).sum((1, 2))
+    """Log probabilities (B, G) of actions (B, G)."""
+    return log_p.gather(2, actions[..., None])[..., 0]

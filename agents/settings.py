@@ -23,24 +23,24 @@ Layer = tuple[str, Mapping[str, Any]]
 class TrainConfig:
     """Hyper-parameters; a step is one round of one fleet."""
 
-    steps: Steps = 600_000
+    steps: Steps = 400_000
     """in all, rounded up to whole legs"""
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     """of weights, choices and fleets"""
-    n_fleets: Annotated[int, Meta(ge=1, le=4096)] = 64
+    n_fleets: Annotated[int, Meta(ge=1, le=4096)] = 256
     """fleets stepped at once"""
     rounds: Annotated[int, Meta(ge=1, le=10_000)] = 32
     """rounds of an episode, after which all fleets are drawn anew"""
     n_steps: Annotated[int, Meta(ge=2, le=4096)] = 16
     """rounds between two updates"""
-    batch_size: Annotated[int, Meta(ge=2, le=1 << 20)] = 256
+    batch_size: Annotated[int, Meta(ge=2, le=1 << 20)] = 1024
     """steps of a minibatch"""
     epochs: Annotated[int, Meta(ge=1, le=100)] = 4
     """how often an update goes over its steps"""
     learning_rate: Annotated[float, Meta(ge=1e-7, le=1)] = 2e-3
     """at the start; falls linearly to zero at ``steps``"""
-    gamma: Unit = 0.3
-    """low, as links change by themselves; what is left to foresee is heat, and what is measured"""
+    gamma: Unit = 0.0
+    """each round for itself: links change anyway, and a reward is what one row was worth"""
     gae_lambda: Unit = 0.9
     """1: advantages from returns, 0: from the critic alone"""
     clip: Annotated[float, Meta(ge=0.01, le=1)] = 0.2

@@ -1,7 +1,9 @@
 """PPO on randomly drawn fleets: ``train`` gives checkpoints, which ``freeze`` makes policies of."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,6 +14,7 @@ from stable_baselines3.common.logger import configure
 from adaptoff.agents import checkpoint
 from adaptoff.agents.buffer import Rollouts
 from adaptoff.agents.callbacks import BEST, Keeper
+from adaptoff.agents.credit import difference_rewards
 from adaptoff.agents.scorer import RowScorer
 from adaptoff.agents.settings import TrainConfig
 from adaptoff.agents.validation import Judged, Validation
@@ -20,6 +23,7 @@ from adaptoff.envs.fleet_env import Arrays
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.envs.vec_env import FleetVecEnv
 from adaptoff.errors import InputError, PolicyError
+from adaptoff.fleet import FleetState, Floats, Ints, Rows
 
 LOG_EVERY = 10
 """updates"""
@@ -34,9 +38,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 class TrainingEnv(FleetVecEnv):
-    """Episodes whose seeds follow from the seed and their number, wherever training begins."""
+    """Each cluster is rewarded for what its own row was worth (``credit``).
 
-    _seed, next_episode = 0, 0
+    The seeds of episodes follow from the seed and their number, wherever training begins.
+    """
+
+    _seed, next_episode, mean_cost = 0, 0, 0.0
+
+    def __init__(self, source: Source, rounds: int) -> None:
+        self.emulated = EmulatedFleet(source)
+        super().__init__(self.emulated, rounds)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Start with episode 0 of this seed at the next reset."""
@@ -49,6 +60,24 @@ class TrainingEnv(FleetVecEnv):
         super().seed(int(drawn[0]))
         self.next_episode += 1
         return super().reset()
+
+    def play(self, index: Ints) -> tuple[Floats, Floats]:
+        """One round with these rows (F, G): rewards (F, G) and costs (F,)."""
+        fleet, planned, true = self.episode.fleet, self.episode.sight.rows, self._truth()
+        done = self.episode.step(index)
+        self.mean_cost = float(done.cost.mean())
+        rows = Rows(done.outcome.cut, done.outcome.opp)
+        return difference_rewards(fleet, true, rows, planned).astype(np.float32), done.cost
+
+    def last(self, observation: Arrays, fleet: int) -> dict[str, Any]:
+        """The fleet's return; as for SB3 the episode ends here, since no reward waits beyond.
+
+        Before it knows better the policy's choice is worth as much as the planned row: nothing.
+        """
+        return {"episode": super().last(observation, fleet)["episode"]}
+
+    def _truth(self) -> FleetState:
+        return replace(self.episode.state, **vars(self.emulated.truth()))
 
 
 def train(
@@ -71,7 +100,7 @@ def train(
     torch.set_num_threads(1)
     out_dir.mkdir(parents=True, exist_ok=True)
     source = source or RandomFleets(config.n_fleets, config.rounds, config.limits)
-    env = TrainingEnv(EmulatedFleet(source), config.rounds)
+    env = TrainingEnv(source, config.rounds)
     model = make_model(config, env)
     judged = _resumed(model, env, config, out_dir, resume) if resume else None
     _learn(model, config, Keeper(config, out_dir, judged, validation, show=progress))

@@ -15,6 +15,7 @@ import numpy as np
 from adaptoff import planner
 from adaptoff.agents.method import of_each, or_native
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.foresight import foresee
 
 SPREAD = 1.0
 """how far rates and speeds may turn out higher or lower, in units of their volatility"""
@@ -48,6 +49,14 @@ def plan_briskly(fleet: Fleet, state: FleetState) -> Rows:
     return planner.plan(fleet, state, haste=HASTE)
 
 
+def plan_on_average(fleet: Fleet, state: FleetState) -> Rows:
+    """Rows (F, G) of the joint plan by best responses on mean costs, which the policy starts from.
+
+    How much less the policy costs is what training is worth.
+    """
+    return foresee(fleet, state).rows
+
+
 def outlooks(state: FleetState) -> list[FleetState]:
     """The state with links and devices slower, as estimated, and faster."""
     worlds = []
@@ -69,4 +78,5 @@ PLANNERS: dict[str, Callable[[Fleet, FleetState], Rows]] = {
     "planner-cautious": plan_cautiously,
     "planner-steady": plan_steadily,
     "planner-brisk": plan_briskly,
+    "planner-average": plan_on_average,
 }

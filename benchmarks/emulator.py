@@ -2,9 +2,10 @@
 
 ``python benchmarks/emulator.py [--fleets 256] [--repeats 5] [--json]``
 
-The dynamics alone (``EmulatedFleet.apply``), and all of a step: with estimates, candidates and the
-features of the observation. Microseconds of process time a fleet and round, of one thread; both
-sides are repeated in turns, figures are medians, a ratio is the median of the turns' ratios.
+The dynamics alone (``EmulatedFleet.apply``), and all of a step: with estimates, candidates, the
+plan and the features of the observation. Microseconds of process time a fleet and round, of one
+thread; both sides are repeated in turns, figures are medians, a ratio is the median of the turns'
+ratios.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -21,6 +23,8 @@ from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.fleet import Outcome, Rows
+from adaptoff.foresight import foresee
+from adaptoff.observation import observe
 
 ROUNDS = 32
 SINGLES = 16
@@ -57,9 +61,14 @@ def rows(at: Setting) -> None:
     candidates.build(at.episode.fleet, at.episode.state)
 
 
+def foresight(at: Setting) -> None:
+    """The plan and what is foreseen beside it."""
+    foresee(at.episode.fleet, at.episode.state, at.episode.table)
+
+
 def features(at: Setting) -> None:
-    """The observation."""
-    at.episode.observe()
+    """The observation of what is foreseen, costs included."""
+    observe(replace(at.episode.sight))
 
 
 def whole(at: Setting) -> None:
@@ -90,7 +99,7 @@ def measure(n_fleets: int, repeats: int) -> dict[str, float]:
         )
         found[f"{work.__name__}, one at a time, us"] = statistics.median(turn[0] for turn in turns)
         found[f"{work.__name__}, batched, us"] = statistics.median(turn[1] for turn in turns)
-    for work in (estimates, rows, features):
+    for work in (estimates, rows, foresight, features):
         spent = statistics.median(each_us(many, work) for _ in range(repeats))
         found[f"{work.__name__}, batched, us"] = spent
     return found

@@ -2,7 +2,8 @@
 
 A source draws fleets and the course of their conditions at reset. A round is the cost model under
 the true conditions; what a backend reports of it carries measurement noise, and a rate is only
-measured where enough bytes travelled. Round times, joules and degrees are reported as they are.
+measured where enough bytes travelled, as weights, activations, or a probe in the warm-up round.
+Round times, joules and degrees are reported as they are.
 """
 
 from dataclasses import replace
@@ -59,8 +60,9 @@ class EmulatedFleet:
         columns = cost.joint(self._fleet, at, applied)
         seconds = cost.round_s(self._fleet, columns)
         self._temp_c = _heated(self._fleet, at.temp_c, columns, seconds)
+        seen = self._report(at, applied, columns, seconds)
         self._round += 1
-        return self._report(at, applied, columns, seconds)
+        return seen
 
     def close(self) -> None:
         """Nothing to release."""
@@ -74,6 +76,7 @@ class EmulatedFleet:
 
     def _report(self, at: Conditions, rows: Rows, columns: Columns, seconds: Floats) -> Outcome:
         noisy, (up, down) = self._noisy, travelled(self._fleet, rows)
+        probed = self._round == 0
         parts = {
             name: noisy(getattr(columns, name))
             for name in ("device_s", "uplink_s", "server_s", "downlink_s", "sync_s")
@@ -86,8 +89,8 @@ class EmulatedFleet:
             total_s=measured.total_s,
             energy_j=cost.energy_j(self._fleet, columns, seconds),
             temp_c=self._temp_c,
-            up_bps=np.where(up >= MEASURABLE_BYTES, noisy(at.up_bps), np.nan),
-            down_bps=np.where(down >= MEASURABLE_BYTES, noisy(at.down_bps), np.nan),
+            up_bps=np.where(probed | (up >= MEASURABLE_BYTES), noisy(at.up_bps), np.nan),
+            down_bps=np.where(probed | (down >= MEASURABLE_BYTES), noisy(at.down_bps), np.nan),
             rtt_s=noisy(at.rtt_s),
             late=np.zeros(rows.cut.shape, np.int64),
             round_s=seconds,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from adaptoff import candidates, controller, estimate, objective
 from adaptoff.candidates import Table
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Outcome, Rows
+from adaptoff.foresight import Foresight, foresee
 from adaptoff.observation import observe
 from adaptoff.protocols import FleetBackend
 
@@ -47,6 +48,7 @@ class Episode:
         self.backend, self.guard = backend, guard
         self.state: FleetState
         self.table: Table
+        self._sight: Foresight | None = None
 
     @property
     def fleet(self) -> Fleet:
@@ -65,14 +67,14 @@ class Episode:
 
     def observe(self) -> npt.NDArray[np.float32]:
         """Features (F, G, R, N) of the current candidates."""
-        return observe(self.fleet, self.state, self.table)
+        return observe(self.sight)
 
     def step(self, index: Ints) -> Round:
         """Run a round with the candidates at ``index`` (F, G)."""
         index, replaced = usable(self.fleet, self.table, index)
         rows = self.table.take(index)
         if self.guard:
-            choice = controller.guard(self.fleet, self.state, self.table, index)
+            choice = controller.guard(self.sight, index)
             rows, replaced = choice.rows, replaced | choice.guarded
         return self.run(rows, replaced)
 
@@ -87,8 +89,16 @@ class Episode:
             self._see(estimate.update(self.fleet, self.state, seen))
         return Round(seen, round_cost(self.fleet, self.state, seen), replaced)
 
+    @property
+    def sight(self) -> Foresight:
+        """What is foreseen of the coming round, worked out when asked for."""
+        if self._sight is None:
+            self._sight = foresee(self.fleet, self.state, self.table)
+        return self._sight
+
     def _see(self, state: FleetState) -> None:
         self.state, self.table = state, candidates.build(self.fleet, state)
+        self._sight = None
 
 
 def usable(fleet: Fleet, table: Table, index: Ints) -> tuple[Ints, Bools]:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.fleet_env import Arrays, Shape, action_space, observation_space, padded
-from adaptoff.fleet import Ints
+from adaptoff.fleet import Floats, Ints
 from adaptoff.protocols import FleetBackend
 
 
@@ -47,17 +47,30 @@ class FleetVecEnv(VecEnv):
         self._action = np.asarray(actions, np.int64)
 
     def step_wait(self) -> tuple[Arrays, Any, Any, list[dict[str, Any]]]:
-        """Run a round: observations (F, ...), rewards (F,), dones (F,), infos."""
-        rewards = -self.episode.step(self._action).cost
+        """Run a round: observations (F, ...), rewards as of ``play``, dones (F,), infos."""
+        rewards, costs = self.play(self._action)
         self._round += 1
-        self._returns += rewards
+        self._returns -= costs
         observation = self._observe()
         done = self._round >= self.rounds
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if done:
-            infos = [self._last(observation, fleet) for fleet in range(self.num_envs)]
+            infos = [self.last(observation, fleet) for fleet in range(self.num_envs)]
             observation = self.reset()
         return observation, rewards.astype(np.float32), np.full(self.num_envs, done), infos
+
+    def play(self, index: Ints) -> tuple[Floats, Floats]:
+        """One round with these rows (F, G): rewards (F,), minus the costs (F,)."""
+        costs = self.episode.step(index).cost
+        return -costs, costs
+
+    def last(self, observation: Arrays, fleet: int) -> dict[str, Any]:
+        """What SB3 wants to know of a fleet's last round."""
+        return {
+            "terminal_observation": {name: array[fleet] for name, array in observation.items()},
+            "TimeLimit.truncated": True,
+            "episode": {"r": float(self._returns[fleet]), "l": self._round, "t": 0.0},
+        }
 
     def close(self) -> None:
         """Release the backend."""
@@ -88,11 +101,3 @@ class FleetVecEnv(VecEnv):
 
     def _observe(self) -> Arrays:
         return padded(self.episode.observe(), self.episode.table.valid, self.shape)
-
-    def _last(self, observation: Arrays, fleet: int) -> dict[str, Any]:
-        """What SB3 wants to know of a fleet's last round."""
-        return {
-            "terminal_observation": {name: array[fleet] for name, array in observation.items()},
-            "TimeLimit.truncated": True,
-            "episode": {"r": float(self._returns[fleet]), "l": self._round, "t": 0.0},
-        }

@@ -41,7 +41,7 @@ def test_frozen_scores_are_the_networks() -> None:
     table = env.episode.table
     scores = frozen.scores(env.episode.observe(), table.valid)
     possible = table.valid
-    np.testing.assert_allclose(scores[possible], logits[possible], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores[possible], logits[possible], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(scores[~possible], MASKED)
 
 
@@ -73,7 +73,8 @@ def test_rollout_and_update_agree_on_log_probabilities() -> None:
     again = model.evaluate_actions(obs, actions.float())
     torch.testing.assert_close(again[0], values)
     torch.testing.assert_close(again[1], log_prob)
-    torch.testing.assert_close(model.get_distribution(obs).log_prob(actions), log_prob)
+    joint = model.get_distribution(obs).log_prob(actions)
+    torch.testing.assert_close(joint, log_prob.sum(1))
     assert (again[2] >= 0).all()
 
 

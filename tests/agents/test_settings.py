@@ -59,7 +59,7 @@ def test_a_wrong_override_is_named(override, words) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"steps": 0}, {"gamma": 1.5}, {"batch_size": 4096}, {"batch_size": 300}, {"cuts": 60}],
+    [{"steps": 0}, {"gamma": 1.5}, {"batch_size": 8192}, {"batch_size": 300}, {"cuts": 60}],
 )
 def test_a_config_checks_itself(bad) -> None:
     with pytest.raises(InputError, match=next(iter(bad))):

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adaptoff import candidates
 from adaptoff import policy as policies
 from adaptoff.agents import checkpoint
 from adaptoff.agents.baselines import Random, of_policy
@@ -22,6 +21,7 @@ from adaptoff.agents.validation import Judged, Validation
 from adaptoff.commands import learn
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.errors import InputError, PolicyError
+from adaptoff.foresight import foresee
 from adaptoff.observation import observe
 from adaptoff.policy import Policy
 
@@ -180,8 +180,8 @@ def test_training_learns_without_help_of_the_prior(tmp_path, monkeypatch) -> Non
 
 def unguarded(name: str, policy: Policy) -> Method:
     def choose(fleet, state):
-        table = candidates.build(fleet, state)
-        return table.take(policy.choose(observe(fleet, state, table), table.valid))
+        sight = foresee(fleet, state)
+        return sight.table.take(policy.choose(observe(sight), sight.table.valid))
 
     return Stateless(name, choose)
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from adaptoff import candidates, config, cost, policy, risk
+from adaptoff import config, policy
 from adaptoff import profile as profiles
+from adaptoff.candidates import Table
 from adaptoff.controller import GUARD_RATIO, Controller, decide, guard, translate
 from adaptoff.figures import View, view
+from adaptoff.foresight import foresee
 from adaptoff.messages import FleetFigures, Row
 from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
@@ -31,8 +33,8 @@ def liking(feature: str, sign: float) -> Policy:
     return Policy([(weight, np.zeros(1, np.float32))])
 
 
-BEST = liking("cost_over_best_if_others_stay", -1)
-WORST = liking("cost_over_best_if_others_stay", +1)
+BEST = liking("cost_over_best", -1)
+WORST = liking("cost_over_best", +1)
 
 
 @pytest.fixture
@@ -40,12 +42,10 @@ def seen(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
     return view(scenario, profile, figures)
 
 
-def costs_of(seen: View) -> tuple[candidates.Table, Any]:
-    table = candidates.build(seen.fleet, seen.state)
-    current = cost.joint(seen.fleet, seen.state, seen.state.rows)
-    columns = cost.alternatives(seen.fleet, seen.state, table.options, current)
-    outlook = risk.as_estimated(seen.fleet, seen.state, table, current, columns)
-    return table, table.spread(risk.if_others_stay(outlook), np.inf)
+def costs_of(seen: View) -> tuple[Table, Any]:
+    """Predicted costs (F, G, R) beside the planned rows."""
+    sight = foresee(seen.fleet, seen.state)
+    return sight.table, sight.table.spread(sight.costs, np.inf)
 
 
 def test_the_policy_decides(seen: View) -> None:
@@ -72,7 +72,7 @@ def test_the_guard_replaces_rows_over_twice_the_best(seen: View) -> None:
 def test_the_guard_leaves_rows_just_below_the_line(seen: View) -> None:
     table, costs = costs_of(seen)
     fine = np.where(costs <= GUARD_RATIO * costs.min(2, keepdims=True), costs, -np.inf).argmax(2)
-    choice = guard(seen.fleet, seen.state, table, fine)
+    choice = guard(foresee(seen.fleet, seen.state), fine)
     assert not choice.guarded.any()
     np.testing.assert_array_equal(choice.rows.cut, table.take(fine).cut)
 
@@ -177,6 +177,7 @@ import sys
 from pathlib import Path
 import msgspec
 from adaptoff import config, policy, profile
+from adaptoff.candidates import Table
 from adaptoff.controller import Controller
 from adaptoff.messages import FleetFigures
 

@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptoff import cost, estimate
 from adaptoff import fleet as fleets
 from adaptoff.estimate import (
+    HIGHEST,
     LINK_GAIN,
     LINK_VOLATILITY,
+    LOWEST,
     MAX_AGE,
+    SHARED_FATE,
     SPEED_GAIN,
     SPEED_VOLATILITY,
-    UNKNOWN_BPS,
     USUAL_GAIN,
     VOLATILITY_GAIN,
 )
@@ -23,7 +27,7 @@ from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fleet(scenario: Scenario, profile: Profile) -> Fleet:
     return fleets.build(profile, scenario, [scenario.boards["slow"]], [2])
 
@@ -44,7 +48,7 @@ def test_the_first_measurement_counts_whole(fleet: Fleet) -> None:
     assert state.speed == pytest.approx(0.16 / 0.8)
     assert state.up_bps == pytest.approx(20e6)
     assert (state.speed_age, state.up_age) == (0, 0)
-    assert (state.down_bps, state.down_age) == (UNKNOWN_BPS, MAX_AGE)
+    assert (state.down_bps, state.down_age) == (state.up_bps, MAX_AGE)  # a guess, and no more
     assert (state.temp_c, state.server_speed) == (40, 1.5)
     assert (state.volatility, state.speed_volatility) == (LINK_VOLATILITY, SPEED_VOLATILITY)
     assert state.usual_speed == pytest.approx(state.speed)
@@ -99,7 +103,56 @@ def test_an_impossible_rate_is_not_measured(fleet: Fleet, rate: float) -> None:
     first = estimate.initial(fleet, outcome())
     state = estimate.update(fleet, first, outcome(up_bps=rate))
     assert (state.up_bps, state.up_age) == (first.up_bps, 1)
+    assert (state.down_bps, state.down_age) == (first.down_bps, MAX_AGE)
     assert (state.volatility, state.usual_up_bps) == (first.volatility, first.usual_up_bps)
+
+
+def test_a_direction_that_is_not_measured_goes_part_of_the_way_with_the_other(
+    fleet: Fleet,
+) -> None:
+    state = estimate.initial(fleet, outcome(up_bps=20e6, down_bps=30e6))
+    for age in (1, 2, 3):
+        last, state = state, estimate.update(fleet, state, outcome(up_bps=5e6))
+        step = (state.up_bps / last.up_bps) ** SHARED_FATE
+        assert step < 1
+        assert state.down_bps == pytest.approx(last.down_bps * step)
+        assert state.down_age == pytest.approx(age * (1 - SHARED_FATE))
+    assert (state.up_age, state.usual_down_bps) == (0, pytest.approx(30e6))
+    up = estimate.update(fleet, state, outcome(up_bps=np.nan, down_bps=60e6))
+    step = (up.down_bps / state.down_bps) ** SHARED_FATE
+    assert up.up_bps == pytest.approx(state.up_bps * step)
+    assert (up.up_age, up.down_age) == (pytest.approx(1 - SHARED_FATE), 0)
+
+
+def test_a_direction_never_measured_is_as_fast_as_the_other(fleet: Fleet) -> None:
+    state = estimate.initial(fleet, outcome(up_bps=20e6))
+    state = estimate.update(fleet, state, outcome(up_bps=5e6))
+    assert (state.down_bps, state.down_age) == (state.up_bps, MAX_AGE)
+    state = estimate.update(fleet, state, outcome(down_bps=60e6))
+    assert (state.down_bps, state.down_age) == (pytest.approx(60e6), 0)
+
+
+def test_the_first_measurement_of_the_other_direction_is_no_step(fleet: Fleet) -> None:
+    first = estimate.initial(fleet, outcome(up_bps=np.nan, down_bps=30e6))
+    assert (first.up_bps, first.up_age) == (first.down_bps, MAX_AGE)
+    state = estimate.update(fleet, first, outcome(up_bps=1e6, down_bps=np.nan))
+    assert (state.up_bps, state.down_bps) == (pytest.approx(1e6), first.down_bps)
+
+
+RATES = st.sampled_from([np.nan, 0.0, 1e-300, 1e-6, 1.0, 20e6, 1e12, np.inf]) | st.floats(-1, 1e300)
+
+
+@given(rounds=st.lists(st.tuples(RATES, RATES), min_size=1, max_size=12))
+def test_rates_stay_numbers_whatever_is_measured(
+    fleet: Fleet, rounds: list[tuple[float, float]]
+) -> None:
+    state = estimate.initial(fleet, outcome(up_bps=rounds[0][0], down_bps=rounds[0][1]))
+    for up_bps, down_bps in rounds:
+        state = estimate.update(fleet, state, outcome(up_bps=up_bps, down_bps=down_bps))
+        for rate in (state.up_bps, state.down_bps):
+            assert LOWEST <= rate <= HIGHEST
+        for age in (state.up_age, state.down_age):
+            assert 0 <= age <= MAX_AGE
 
 
 def test_the_reference_is_the_modelled_native_round(fleet: Fleet) -> None:

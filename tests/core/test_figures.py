@@ -56,8 +56,10 @@ def test_the_view_blends_the_telemetry_into_the_prior(
     measured = 4 * 0.05 * 0.5 / 0.5  # four batches of cut 2 in half a second
     gain = estimate.SPEED_GAIN
     assert state.speed[0, 0] == pytest.approx(0.2 ** (1 - gain) * measured**gain)
-    assert state.down_bps[0, 1] == 18e6  # not measured: as before, but older
-    assert state.down_age.tolist() == [[0, 4]]
+    shared = estimate.SHARED_FATE  # the downlink was not measured: it goes with the uplink
+    step = (state.up_bps[0, 1] / 9e6) ** shared
+    assert state.down_bps[0, 1] == pytest.approx(18e6 * step)
+    assert state.down_age[0] == pytest.approx([0, 4 - shared])
     assert (state.server_speed, state.cut.tolist()) == (1.8, [[2, 1]])
     assert state.native_s == figures.prior["native_s"]
 

@@ -5,14 +5,13 @@ from itertools import product
 
 import numpy as np
 
-from adaptoff import candidates, config, policy
+from adaptoff import candidates, config, cost, policy, risk
 from adaptoff import fleet as fleets
 from adaptoff.agents import baselines
 from adaptoff.agents.method import Method, Stateless, play
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.links import Course
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows
-from adaptoff.observation import FEATURES, observe
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
@@ -58,7 +57,7 @@ class Alike:
         )
 
 
-def changes(method: Method, source: Alike, rounds: int = 30) -> Floats:
+def changes(method: Method, source: Alike, rounds: int = 80) -> Floats:
     """Share (T, F) of a fleet's clusters that take another row than in the round before."""
     done = play(method, EmulatedFleet(source), seed=3, rounds=rounds)
     cut, opp = (np.stack([getattr(one.outcome, name) for one in done]) for name in ("cut", "opp"))
@@ -69,9 +68,12 @@ def changes(method: Method, source: Alike, rounds: int = 30) -> Floats:
 
 def greedily(fleet: Fleet, state: FleetState) -> Rows:
     """What is best for each if the others keep their rows: the herd."""
-    table = candidates.build(fleet, state)
-    costs = observe(fleet, state, table)[..., FEATURES.index("cost_over_best_if_others_stay")]
-    return table.take(np.where(table.valid, costs, np.inf).argmin(2))
+    table, current = candidates.build(fleet, state), cost.joint(fleet, state, state.rows)
+    columns = cost.alternatives(fleet, state, table.options, current)
+    outlook = risk.as_estimated(fleet, state, table, columns)
+    seconds = outlook.seconds(risk.slowest_other(fleet, current.total_s))
+    costs = outlook.costs(seconds, outlook.excess_c(seconds), current)
+    return table.take(table.spread(costs, np.inf).argmin(2))
 
 
 def test_a_greedy_choice_jumps_together_and_back(scenario: Scenario) -> None:

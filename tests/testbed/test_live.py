@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from adaptoff import candidates, config, cost, figures
+from adaptoff import config, cost, figures
 from adaptoff.controller import Controller, decide, guard
 from adaptoff.envs.episode import Episode
 from adaptoff.errors import AdaptoffError, LinkError, Malformed, RunError
 from adaptoff.fleet import Floats, Rows
+from adaptoff.foresight import foresee
 from adaptoff.messages import (
     GONE,
     PROTOCOL,
@@ -60,7 +61,7 @@ def scenario() -> Scenario:
 def greedy() -> Policy:
     """Scores a row by its predicted cost alone."""
     weight = np.zeros((len(FEATURES), 1), np.float32)
-    weight[FEATURES.index("cost_over_best_if_others_stay")] = -1
+    weight[FEATURES.index("cost_over_best")] = -1
     return Policy([(weight, np.zeros(1, np.float32))])
 
 
@@ -478,7 +479,7 @@ def test_the_driver_sees_what_a_device_sees(
     episode.reset(SEED)
     for _ in range(2):
         seen = figures.view(bed.scenario, bed.live.welcome.profile, bed.live.report.figures)
-        theirs = observe(seen.fleet, seen.state, candidates.build(seen.fleet, seen.state))
+        theirs = observe(foresee(seen.fleet, seen.state))
         np.testing.assert_array_equal(episode.observe(), theirs)
         mine = decide(episode.fleet, episode.state, greedy()).rows
         clusters = bed.live.report.figures.clusters
@@ -495,8 +496,8 @@ def test_the_environment_and_a_device_choose_alike(both: Bed) -> None:
     policy = greedy()
     for _ in range(2):
         index = policy.choose(episode.observe(), episode.table.valid)
-        table, told = episode.table, both.live.report.figures
-        rows = guard(episode.fleet, episode.state, table, index).rows
+        told = both.live.report.figures
+        rows = guard(episode.sight, index).rows
         decisions = [
             Controller(number, both.scenario, both.live.welcome.profile, policy).next(
                 told.round + 1, told
