@@ -80,14 +80,14 @@ def _respond(
     wide = repeat(fleet, n_rows), repeat(state, n_rows)
     for _ in range(SWEEPS):
         for cluster in range(fleet.shape[1]):
-            options = _options(table, rows, cluster)
+            options = options_of(table, rows, cluster)
             costs = joint_cost(*wide, options, haste).reshape(-1, n_rows)
             best = np.where(table.valid[:, cluster], costs, np.inf).argmin(1)
             rows = _at(options, np.arange(len(best)) * n_rows + best)
     return rows
 
 
-def _options(table: Table, rows: Rows, cluster: int) -> Rows:
+def options_of(table: Table, rows: Rows, cluster: int) -> Rows:
     """Every row of one cluster beside the ``rows`` of the others, (F * R, G)."""
     cut, opp = (np.repeat(v, table.valid.shape[2], 0) for v in (rows.cut, rows.opp))
     cut[:, cluster] = table.rows.cut[:, cluster].ravel()

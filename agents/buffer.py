@@ -1,4 +1,4 @@
-"""The rollout buffer of training."""
+"""The rollout buffer of training: what every row was worth, and how likely it was."""
 
 from collections.abc import Generator
 from typing import Any
@@ -10,59 +10,44 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples
 from torch import Tensor
 
-PER_CLUSTER = ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages")
-
 
 class Rollouts(DictRolloutBuffer):
-    """SB3's buffer with rewards, values and probabilities cluster by cluster.
+    """SB3's buffer, row by row: log probabilities and rewards are (F, G, R), flattened.
 
-    Within, F fleets of G clusters count as F * G environments that share observations; a minibatch
-    has log probabilities and advantages (B, G), and values and returns (B * G,). There is one copy
-    of an observation in a minibatch instead of two, and none before. It shuffles by torch, whose
-    random state is thus the only one of training.
+    With the worth of every row known, its advantage is its worth less what the policy expects,
+    times its probability: PPO's surrogate then is its expectation over the rows, and needs no
+    critic. No advantage reaches into the next round, whose links come as they will.
+
+    There is one copy of an observation in a minibatch instead of two, and none before. It shuffles
+    by torch, whose random state is thus the only one of training.
     """
 
     def reset(self) -> None:
-        """Empty, in the shapes of the class above: all but observations per cluster."""
+        """Empty."""
         super().reset()
-        shape = self.buffer_size, self.n_envs * self.action_dim
-        for name in PER_CLUSTER:
-            setattr(self, name, np.zeros(shape, np.float32))
+        rows = int(self.action_space.nvec.sum())  # type: ignore[attr-defined]
+        for name in ("rewards", "log_probs", "advantages"):
+            setattr(self, name, np.zeros((self.buffer_size, self.n_envs, rows), np.float32))
 
-    def add(  # type: ignore[override]  # as in the class above it
-        self,
-        obs: dict[str, npt.NDArray[Any]],
-        action: npt.NDArray[Any],
-        reward: npt.NDArray[Any],
-        episode_start: npt.NDArray[Any],
-        value: Tensor,
-        log_prob: Tensor,
-    ) -> None:
-        """One step; rewards, values and log probabilities are (F, G)."""
-        starts = np.repeat(episode_start, self.action_dim)
-        super().add(obs, action, reward.ravel(), starts, value, log_prob.flatten())
-
-    def compute_returns_and_advantage(self, last_values: Tensor, dones: npt.NDArray[Any]) -> None:
-        """As SB3's; ``last_values`` (F, G), ``dones`` (F,)."""
-        super().compute_returns_and_advantage(last_values, np.repeat(dones, self.action_dim))
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: npt.NDArray[Any]) -> None:  # noqa: ARG002
+        """Advantages (T, F, G * R) times probabilities; returns stay 0."""
+        shape = (*self.actions.shape, -1)
+        log_p, worth = self.log_probs.reshape(shape), self.rewards.reshape(shape)
+        p = np.exp(log_p)
+        advantages = p * (worth - (p * worth).sum(-1, keepdims=True))
+        self.advantages = advantages.reshape(self.rewards.shape)
 
     def get(  # type: ignore[override]  # as in the class above it
         self, batch_size: int | None = None
     ) -> Generator[DictRolloutBufferSamples, None, None]:
         """Minibatches of all steps, in an order drawn anew."""
         observations = {name: _steps(values) for name, values in self.observations.items()}
-        actions = _steps(self.actions)
-        values, log_probs, advantages, returns = (
-            torch.from_numpy(array).reshape(-1, self.action_dim)
-            for array in (self.values, self.log_probs, self.advantages, self.returns)
-        )
+        others = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        columns = [_steps(values) for values in others]
         order = torch.randperm(self.buffer_size * self.n_envs)
         for at in torch.split(order, batch_size or len(order)):
-            batch = {name: array.index_select(0, at) for name, array in observations.items()}
-            yield DictRolloutBufferSamples(
-                batch, actions[at], values[at].flatten(), log_probs[at], advantages[at],
-                returns[at].flatten(),
-            )  # fmt: skip
+            batch = {name: values.index_select(0, at) for name, values in observations.items()}
+            yield DictRolloutBufferSamples(batch, *(column[at] for column in columns))
 
 
 def _steps(values: npt.NDArray[Any]) -> Tensor:

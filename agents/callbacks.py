@@ -65,8 +65,8 @@ class Keeper(BaseCallback):
     def _on_rollout_end(self) -> None:
         cost = self.training_env.get_attr("mean_cost", 0)[0]
         self.logger.record("rollout/cost_mean", cost)
-        credit = float(np.mean(self.locals["rollout_buffer"].rewards))
-        self.logger.record("rollout/credit_mean", credit)
+        worth = float(np.mean(self.locals["rollout_buffer"].rewards))
+        self.logger.record("rollout/worth_mean", worth)
         self.bar.update(self._task, completed=self.model.num_timesteps, cost=f"cost {cost:.3f}")
 
     def _on_training_end(self) -> None:

@@ -1,38 +1,33 @@
-"""What a cluster's own row was worth: the rewards of training, cluster by cluster.
+"""What each row would have been worth: the rewards of training, row by row.
 
-The cost of a round is the whole fleet's. As a reward to all it says little about any of them, and
-most of it is the weather's doing. The emulator knows what the round would have cost if one cluster
-had taken its planned row instead: the difference is this cluster's doing alone. Such difference
-rewards (Wolpert and Tumer, Advances in Complex Systems 4, 2001) leave what is best as it is: what
-is subtracted does not depend on the cluster's choice.
+The cost of a round is the whole fleet's. As a reward to all it says little about one cluster's row,
+and most of it is the weather's doing. The emulator knows what the round would have cost with any
+other row of a cluster, the others as they were. So nothing is left to chance but the round itself:
+the gradient is the expectation over all rows, not that of a sampled one (as in Foerster et al.,
+Counterfactual Multi-Agent Policy Gradients, AAAI 2018, with the truth in the place of a critic).
 """
 
 import numpy as np
 
 from adaptoff import cost, planner
-from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows, repeat
+from adaptoff.candidates import Table
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows, repeat
 
-MOST = 0.3
-"""credit and blame are cut at this: a few rounds that went wrong must not drown all others"""
+MOST = 1.0
+"""by which a row counts as worse than the best one; what is worse is never worth a closer look"""
 
 
-def difference_rewards(fleet: Fleet, true: FleetState, rows: Rows, planned: Rows) -> Floats:
-    """log(cost if it had taken its planned row / cost) of each cluster, (F, G); 0 if padded.
+def worth(fleet: Fleet, true: FleetState, table: Table, rows: Rows) -> Floats:
+    """log(cost with the best row / cost) of every row of the table, (F, G, R), 0 to -``MOST``.
 
-    ``true`` are the conditions of the round, ``rows`` (F, G) those applied in it.
+    ``true`` are the conditions of the round, ``rows`` (F, G) what the others took in it.
     """
-    n_clusters = fleet.shape[1]
-    opp = cost.throttled(planned.opp, true.temp_c, fleet.trip_c)
-    instead = Rows(_each(rows.cut, planned.cut), _each(rows.opp, opp))
-    wide = repeat(fleet, n_clusters), repeat(true, n_clusters)
-    without = planner.joint_cost(*wide, instead).reshape(fleet.shape)
-    with_it = planner.joint_cost(fleet, true, rows)[:, None]
-    worth = np.clip(np.log(without / with_it), -MOST, MOST)
-    return np.where(fleet.active, worth, 0.0)
-
-
-def _each(taken: Ints, instead: Ints) -> Ints:
-    """Joint choices (F * G, G): in the g-th of each fleet, cluster g takes the other one."""
-    wide = np.repeat(taken, taken.shape[1], 0)
-    mine = np.tile(np.eye(taken.shape[1], dtype=bool), (len(taken), 1))
-    return np.where(mine, np.repeat(instead, taken.shape[1], 0), wide)
+    n_rows = table.valid.shape[2]
+    wide, wide_true = repeat(fleet, n_rows), repeat(true, n_rows)
+    costs = []
+    for cluster in range(fleet.shape[1]):
+        asked = planner.options_of(table, rows, cluster)
+        applied = Rows(asked.cut, cost.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
+        costs.append(planner.joint_cost(wide, wide_true, applied).reshape(-1, n_rows))
+    logs = np.where(table.valid, np.log(np.stack(costs, 1)), np.inf)
+    return np.maximum(logs.min(2, keepdims=True) - logs, -MOST)

@@ -1,7 +1,7 @@
 """The row scorer as a Stable-Baselines3 policy: one small MLP scores every row of every cluster.
 
 Only possible rows are computed. A padded cluster has one possible row, thus probability 1 and no
-gradient. The critic values each cluster: statistics of its rows, and of all clusters' pooled.
+gradient. There is no critic: rewards tell what every row was worth (``credit``).
 """
 
 from typing import Any
@@ -19,6 +19,8 @@ HIDDEN = 64
 PRIOR_FEATURE = "expected_cost_over_best"
 PRIOR_SLOPE = 64.0
 """logits that a row loses at first for each factor e of predicted cost"""
+IMPOSSIBLE = -50.0
+"""log probability below which a row is none"""
 PRIOR_SCALE = 0.25
 """keeps the prior's hidden units in the near-linear part of tanh"""
 
@@ -39,39 +41,11 @@ def make_actor() -> nn.Sequential:
     return nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), last)
 
 
-class Critic(nn.Module):
-    """Features (B, G, R, N) and mask (B, G, R) -> values (B, G)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cluster = nn.Sequential(nn.Linear(3 * len(FEATURES), HIDDEN), nn.Tanh())
-        self.fleet = nn.Sequential(nn.Linear(3 * HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
-
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Mean, least and greatest of the possible rows; mean and greatest of the clusters."""
-        possible = mask[..., None]
-        n_rows = possible.sum(2)
-        mean = (features * possible).sum(2) / n_rows
-        least = features.masked_fill(~possible, torch.inf).amin(2)
-        most = features.masked_fill(~possible, -torch.inf).amax(2)
-        each = self.cluster(torch.cat([mean, least, most], -1))
-        # A padded cluster's row has no validity bit.
-        real = (most[..., -1:] > 0).float()
-        pooled = (each * real).sum(1) / real.sum(1).clamp(min=1)
-        top = each.masked_fill(real == 0, -1.0).amax(1)
-        whole = torch.cat([pooled, top], -1)[:, None].expand(-1, each.shape[1], -1)
-        value: Tensor = self.fleet(torch.cat([each, whole], -1))[..., 0]
-        return value
-
-
 class RowScorer(ActorCriticPolicy):
-    """Logits (B, G, R) from one shared MLP over rows, values (B, G) from pooled features.
-
-    Each cluster is an agent of its own; all share their weights (independent PPO).
-    """
+    """Logits (B, G, R) from one shared MLP over rows: each cluster is an agent of its own."""
 
     def _build(self, lr_schedule: Schedule) -> None:
-        self.actor, self.critic = make_actor(), Critic()
+        self.actor = make_actor()
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
@@ -94,21 +68,20 @@ class RowScorer(ActorCriticPolicy):
     def forward(
         self, obs: PyTorchObs, deterministic: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions, values and log probabilities, all (B, G)."""
+        """Actions (B, G), values (B, 1), log probabilities of all rows (B, G * R)."""
         log_p = self.logits(obs).log_softmax(-1)
         actions = log_p.argmax(-1) if deterministic else sample(log_p)
-        return actions, self.predict_values(obs), taken(log_p, actions)
+        return actions, self.predict_values(obs), flat(log_p)
 
-    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values and log probabilities (B, G), and entropies (B,), of actions (B, G)."""
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
+        """Values (B, 1), log probabilities (B, G * R) of all rows, and entropies (B,)."""
         log_p = self.logits(obs).log_softmax(-1)
         entropy = -(log_p.exp() * log_p).sum((1, 2))
-        return self.predict_values(obs), taken(log_p, actions.long()), entropy
+        return self.predict_values(obs), flat(log_p), entropy
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values (B, G)."""
-        value: Tensor = self.critic(*self.rows(obs))
-        return value
+        """Zeros (B, 1)."""
+        return torch.zeros(len(obs["mask"]), 1)  # type: ignore[index]
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """SB3's distribution over all clusters' rows."""
@@ -124,10 +97,10 @@ class RowScorer(ActorCriticPolicy):
 
 def sample(log_p: Tensor) -> Tensor:
     """Row indices (B, G) drawn from log probabilities (B, G, R)."""
-    flat = log_p.exp().flatten(0, 1).multinomial(1)
-    return flat.reshape(log_p.shape[:2])
+    drawn = log_p.exp().flatten(0, 1).multinomial(1)
+    return drawn.reshape(log_p.shape[:2])
 
 
-def taken(log_p: Tensor, actions: Tensor) -> Tensor:
-    """Log probabilities (B, G) of actions (B, G)."""
-    return log_p.gather(2, actions[..., None])[..., 0]
+def flat(log_p: Tensor) -> Tensor:
+    """Log probabilities (B, G, R) as (B, G * R); what is next to impossible is all the same."""
+    return log_p.clamp(min=IMPOSSIBLE).flatten(1)

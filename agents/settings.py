@@ -39,10 +39,6 @@ class TrainConfig:
     """how often an update goes over its steps"""
     learning_rate: Annotated[float, Meta(ge=1e-7, le=1)] = 2e-3
     """at the start; falls linearly to zero at ``steps``"""
-    gamma: Unit = 0.0
-    """each round for itself: links change anyway, and a reward is what one row was worth"""
-    gae_lambda: Unit = 0.9
-    """1: advantages from returns, 0: from the critic alone"""
     clip: Annotated[float, Meta(ge=0.01, le=1)] = 0.2
     """how far an update may change the probability of a choice"""
     entropy: Unit = 0.0
@@ -138,7 +134,7 @@ def of_overrides(overrides: Iterable[str]) -> Layer:
 def _override(text: str) -> tuple[str, Any]:
     key, found, value = text.partition("=")
     if not found:
-        raise InputError(f"--set {text}: must be key=value, as gamma=0.5")
+        raise InputError(f"--set {text}: must be key=value, as entropy=0.01")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):

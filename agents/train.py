@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import configure
 from adaptoff.agents import checkpoint
 from adaptoff.agents.buffer import Rollouts
 from adaptoff.agents.callbacks import BEST, Keeper
-from adaptoff.agents.credit import difference_rewards
+from adaptoff.agents.credit import worth
 from adaptoff.agents.scorer import RowScorer
 from adaptoff.agents.settings import TrainConfig
 from adaptoff.agents.validation import Judged, Validation
@@ -23,7 +23,7 @@ from adaptoff.envs.fleet_env import Arrays
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.envs.vec_env import FleetVecEnv
 from adaptoff.errors import InputError, PolicyError
-from adaptoff.fleet import FleetState, Floats, Ints, Rows
+from adaptoff.fleet import Floats, Ints, Rows
 
 LOG_EVERY = 10
 """updates"""
@@ -38,7 +38,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class TrainingEnv(FleetVecEnv):
-    """Each cluster is rewarded for what its own row was worth (``credit``).
+    """Every row is rewarded for what it would have been worth (``credit``).
 
     The seeds of episodes follow from the seed and their number, wherever training begins.
     """
@@ -62,22 +62,18 @@ class TrainingEnv(FleetVecEnv):
         return super().reset()
 
     def play(self, index: Ints) -> tuple[Floats, Floats]:
-        """One round with these rows (F, G): rewards (F, G) and costs (F,)."""
-        fleet, planned, true = self.episode.fleet, self.episode.sight.rows, self._truth()
+        """One round with these rows (F, G): rewards of all rows (F, G * R) and costs (F,)."""
+        fleet, table = self.episode.fleet, self.episode.table
+        true = replace(self.episode.state, **vars(self.emulated.truth()))
         done = self.episode.step(index)
         self.mean_cost = float(done.cost.mean())
         rows = Rows(done.outcome.cut, done.outcome.opp)
-        return difference_rewards(fleet, true, rows, planned).astype(np.float32), done.cost
+        rewards = worth(fleet, true, table, rows).reshape(len(done.cost), -1)
+        return rewards.astype(np.float32), done.cost
 
     def last(self, observation: Arrays, fleet: int) -> dict[str, Any]:
-        """The fleet's return; as for SB3 the episode ends here, since no reward waits beyond.
-
-        Before it knows better the policy's choice is worth as much as the planned row: nothing.
-        """
+        """The fleet's return alone: no advantage reaches beyond a round, so nothing is cut off."""
         return {"episode": super().last(observation, fleet)["episode"]}
-
-    def _truth(self) -> FleetState:
-        return replace(self.episode.state, **vars(self.emulated.truth()))
 
 
 def train(
@@ -116,8 +112,6 @@ def make_model(config: TrainConfig, env: FleetVecEnv) -> PPO:
         n_steps=config.n_steps,
         batch_size=config.batch_size,
         n_epochs=config.epochs,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
         clip_range=config.clip,
         ent_coef=config.entropy,
         max_grad_norm=config.max_grad_norm,

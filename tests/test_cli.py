@@ -47,8 +47,8 @@ def test_version_and_help_name_the_commands() -> None:
         (("evaluate", "--trace-scale", "5", "100"), ("--trace-scale", "--traces")),
         (("freeze", "nowhere.safetensors"), ("nowhere.safetensors",)),
         (("train", "--config", "nowhere.toml"), ("nowhere.toml",)),
-        (("train", "--set", "gama=0.5"), ("--set", "gama", "gamma")),
-        (("train", "--set", "gamma=5"), ("--set", "gamma = 5", "0 to 1")),
+        (("train", "--set", "entrpy=0.5"), ("--set", "entrpy", "entropy")),
+        (("train", "--set", "entropy=5"), ("--set", "entropy = 5", "0 to 1")),
         (("train", "--steps", "0"), ("--steps", "from 1")),
         (("train", "--resume", "nowhere.safetensors"), ("nowhere.safetensors",)),
     ],
@@ -118,7 +118,16 @@ evaluate_every = 512
 def test_train_resume_freeze_evaluate(tmp_path: Path) -> None:
     settings, out = tmp_path / "train.toml", tmp_path / "run"
     settings.write_text(TRAIN, encoding="utf-8")
-    first = ("train", "--config", str(settings), "--set", "gamma=0.5", "--out", str(out), "--json")
+    first = (
+        "train",
+        "--config",
+        str(settings),
+        "--set",
+        "entropy=0.5",
+        "--out",
+        str(out),
+        "--json",
+    )
     trained = json.loads(adaptoff(*first).stdout)
     assert set(trained) == {"best", "last", "steps", "regret"}
     assert trained["steps"] <= 2048
@@ -129,7 +138,7 @@ def test_train_resume_freeze_evaluate(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(frozen)
     provenance = policy.load(frozen).provenance
     assert provenance["steps"] == 4096
-    assert provenance["config"]["gamma"] == 0.5
+    assert provenance["config"]["entropy"] == 0.5
     judged = ("--policy", str(frozen), "--fleets", "4", "--seeds", "1", "--rounds", "2", "--json")
     assert "policy" in json.loads(adaptoff("evaluate", *judged).stdout)["methods"]
 

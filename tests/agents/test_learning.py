@@ -73,8 +73,9 @@ def test_rollout_and_update_agree_on_log_probabilities() -> None:
     again = model.evaluate_actions(obs, actions.float())
     torch.testing.assert_close(again[0], values)
     torch.testing.assert_close(again[1], log_prob)
+    taken = log_prob.reshape(*actions.shape, -1).gather(2, actions[..., None])
     joint = model.get_distribution(obs).log_prob(actions)
-    torch.testing.assert_close(joint, log_prob.sum(1))
+    torch.testing.assert_close(joint, taken.sum((1, 2)))
     assert (again[2] >= 0).all()
 
 

@@ -7,10 +7,10 @@ from adaptoff.errors import InputError
 
 def test_later_layers_override_earlier_ones(tmp_path) -> None:
     path = tmp_path / "train.toml"
-    path.write_text("gamma = 0.1\nepochs = 2\nlearning_rate = 1\n", encoding="utf-8")
-    layers = [settings.of_file(path), settings.of_overrides(["gamma=0.5", " seed = 3"])]
+    path.write_text("entropy = 0.1\nepochs = 2\nlearning_rate = 1\n", encoding="utf-8")
+    layers = [settings.of_file(path), settings.of_overrides(["entropy=0.5", " seed = 3"])]
     chosen = merged([*layers, ("--seed", {"seed": 4})])
-    assert chosen == TrainConfig(gamma=0.5, epochs=2, learning_rate=1.0, seed=4)
+    assert chosen == TrainConfig(entropy=0.5, epochs=2, learning_rate=1.0, seed=4)
     assert isinstance(chosen.learning_rate, float)
     assert merged([]) == TrainConfig()
 
@@ -18,14 +18,14 @@ def test_later_layers_override_earlier_ones(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("gama = 0.5", ("gama", "gamma", "batch_size")),
-        ("gamma = 1.5", ("gamma = 1.5", "float", "0 to 1")),
-        ("gamma = nan", ("gamma = nan", "float", "0 to 1")),
-        ("gamma = 'high'", ("gamma = 'high'", "float")),
+        ("entrpy = 0.5", ("entrpy", "entropy", "batch_size")),
+        ("entropy = 1.5", ("entropy = 1.5", "float", "0 to 1")),
+        ("entropy = nan", ("entropy = nan", "float", "0 to 1")),
+        ("entropy = 'high'", ("entropy = 'high'", "float")),
         ("epochs = 2.5", ("epochs = 2.5", "int", "1 to 100")),
         ("epochs = true", ("epochs = True", "int")),
-        ("[train]\ngamma = 0.5", ("train", "gamma")),
-        ("gamma = ", ("TOML",)),
+        ("[train]\nentropy = 0.5", ("train", "entropy")),
+        ("entropy = ", ("TOML",)),
         (b"\xff", ("TOML",)),
     ],
 )
@@ -45,9 +45,9 @@ def test_a_missing_file_is_named(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("gamma", ("key=value",)),
-        ("gamma=high", ("TOML", "high")),
-        ("gamma=2", ("gamma = 2", "0 to 1")),
+        ("entropy", ("key=value",)),
+        ("entropy=high", ("TOML", "high")),
+        ("entropy=2", ("entropy = 2", "0 to 1")),
         ("depth=2", ("depth", "allowed")),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_wrong_override_is_named(override, words) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"steps": 0}, {"gamma": 1.5}, {"batch_size": 8192}, {"batch_size": 300}, {"cuts": 60}],
+    [{"steps": 0}, {"entropy": 1.5}, {"batch_size": 8192}, {"batch_size": 300}, {"cuts": 60}],
 )
 def test_a_config_checks_itself(bad) -> None:
     with pytest.raises(InputError, match=next(iter(bad))):
