@@ -69,28 +69,24 @@ class Game:
 
     def costs(self, now: Standing, which: Ints) -> Floats:
         """Mean cost (n,) of the options ``which`` (n,) while the other clusters keep theirs."""
-        maybe, options, weight = (
-            self.maybe,
-            self.maybe.table.options,
-            self.maybe.fleet.energy_weight,
-        )
+        options = self.maybe.table.options
         fleet, whose = options.fleet[which], (options.fleet[which], options.cluster[which])
-        alone_s, total_s, slope = (
-            maybe.columns.server_s[which],
-            self.total_s[which],
-            self.slope[which],
-        )
-        met = now.met.sum(1)[whose] + self.siblings[whose] * np.minimum(alone_s / total_s, 1.0)
-        own_s = maybe.totals_s[:, which] + slope * met
-        others_s = slowest_other(maybe.fleet, now.totals_s)[(..., *whose)]
-        others_s = others_s + self.slowed(now, which, total_s + slope * met, alone_s * (1 + met))
+        own_s, others_s = self._seconds(now, which, whose)
         round_s = np.maximum(own_s, others_s).mean(0)
         joules = self.devices[whose] * self.active_j[which] + self.idle_w[fleet] * round_s
-        return (
-            (round_s + HASTE * own_s.mean(0)) / maybe.state.native_s[fleet]
-            + weight[fleet] * joules / maybe.state.native_j[fleet]
-            + self.heat[which]
-        )
+        return self._priced(round_s + HASTE * own_s.mean(0), joules, fleet) + self.heat[which]
+
+    def _seconds(
+        self, now: Standing, which: Ints, whose: tuple[Ints, Ints]
+    ) -> tuple[Floats, Floats]:
+        """Of a cluster with an option, and of the slowest other one beside it, (S, n)."""
+        alone_s, slope = self.maybe.columns.server_s[which], self.slope[which]
+        alike = self.siblings[whose] * np.minimum(alone_s / self.total_s[which], 1.0)
+        met = now.met.sum(1)[whose] + alike
+        total_s, server_s = self.total_s[which] + slope * met, alone_s * (1 + met)
+        others_s = slowest_other(self.maybe.fleet, now.totals_s)[(..., *whose)]
+        slowed_s = self.slowed(now, which, total_s, server_s)
+        return self.maybe.totals_s[:, which] + slope * met, others_s + slowed_s
 
     def slowed(self, now: Standing, which: Ints, total_s: Floats, server_s: Floats) -> Floats:
         """Seconds (n,) by which the slowest other cluster is slower, if options are taken.
@@ -108,11 +104,15 @@ class Game:
 
     def mean_cost(self, at: Ints, totals_s: Floats) -> Floats:
         """Mean cost (F,) of the rows ``at`` (F, G), which take ``totals_s`` (S, F, G)."""
-        fleet, state, active = self.maybe.fleet, self.maybe.state, self.maybe.fleet.active
+        active = self.maybe.fleet.active
         round_s = np.where(active, totals_s, 0.0).max(2).mean(0)
         joules = (self.devices * self.active_j[at]).sum(1) + self.idle_w * round_s
         heat = np.where(active, self.heat[at], 0.0).max(1)
-        return round_s / state.native_s + fleet.energy_weight * joules / state.native_j + heat
+        return self._priced(round_s, joules, slice(None)) + heat
+
+    def _priced(self, seconds: Floats, joules: Floats, fleet: Ints | slice) -> Floats:
+        state, weight = self.maybe.state, self.maybe.fleet.energy_weight
+        return seconds / state.native_s[fleet] + weight[fleet] * joules / state.native_j[fleet]
 
     def _met(self, total_s: Floats, server_s: Floats) -> Floats:
         busy_s, each = (self.devices * server_s)[:, :, None], np.arange(total_s.shape[1])

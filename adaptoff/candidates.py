@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff import cost
+from adaptoff import cost, lookup
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Options, Rows
 
 R_MAX = 64
@@ -102,7 +102,7 @@ def _possible(fleet: Fleet, rows: Rows) -> Bools:
     """A row must exist, respect ``min_cut`` and fit the memory; native is always possible."""
     last = fleet.n_cuts[:, None, None] - 1
     exists = (rows.cut <= last) & (rows.opp < fleet.n_opps[..., None])
-    memory = cost.pick_cut(fleet.memory_bytes, rows.cut)
+    memory = lookup.pick_cut(fleet.memory_bytes, rows.cut)
     allowed = (rows.cut >= fleet.min_cut[:, None, None]) & (
         memory <= fleet.memory_limit_bytes[..., None]
     )
@@ -114,7 +114,7 @@ def _bounded(fleet: Fleet, state: FleetState, table: Table) -> Table:
     """The R_MAX most useful rows of each cluster, in the grid's order."""
     options, current = table.options, cost.joint(fleet, state, state.rows)
     columns = cost.alternatives(fleet, state, options, current)
-    up_bytes = cost.of_cut(fleet.up_bytes, options)
+    up_bytes = lookup.of_cut(fleet.up_bytes, options)
     goals = table.spread(np.stack([columns.total_s, columns.active_j, up_bytes], -1), np.inf)
     rank = np.where(_front(goals, table.valid), 1.0, 2.0) - 1 / (1 + goals[..., 0])
     for rows in (fleet.native(), state.rows):

@@ -10,7 +10,7 @@ options of clusters whose neighbours keep the rows that they have, (V,).
     total_s    = sync_s + sum - (1 - 1/k) (sum - largest), k micro-batches in flight
     round_s    = max over devices
     energy_j   = dynamic_w(opp) * device_s + radio_w * link_s + idle_w * round_s
-    dT/dt      = (ambient + R * P - T) / tau
+    dT/dt      = (ambient + R * P - T) / tau, in ``heat``
 
 With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is
 about the largest stage and the time to fill the pipeline.
@@ -23,17 +23,15 @@ Sharing is processor sharing by mean occupancy. Each other device is at the serv
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Options, Rows
+from adaptoff.fleet import Conditions, Fleet, Floats, Options, Rows
+from adaptoff.lookup import of_cluster, of_cut, of_fleet, of_opp
 
 SHARING_STEPS = 4
 MAX_OCCUPANCY = 0.98
 NOTHING_S = 1e-12
-THROTTLE_STEP_C = 5.0
 
 
 @dataclass(frozen=True)
@@ -162,46 +160,6 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
     )
 
 
-def of_fleet(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[Any]:
-    """Values (F,) for rows (F, G) or options (V,)."""
-    return values[rows.fleet] if isinstance(rows, Options) else values[:, None]
-
-
-def of_cluster(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[Any]:
-    """Values (F, G) for rows (F, G) or options (V,)."""
-    return values[rows.fleet, rows.cluster] if isinstance(rows, Options) else values
-
-
-def of_cut(table: Floats, rows: Rows | Options) -> Floats:
-    """Values (F, C) or (F, G, C) at the cuts of rows (F, G) or options (V,)."""
-    if isinstance(rows, Rows):
-        return pick_cut(table, rows.cut)
-    if table.ndim == 3:
-        return table[rows.fleet, rows.cluster, rows.cut]
-    return table[rows.fleet, rows.cut]
-
-
-def of_opp(table: Floats, rows: Rows | Options) -> Floats:
-    """Values (F, G, K) at the operating points of rows (F, G) or options (V,)."""
-    if isinstance(rows, Rows):
-        return pick_opp(table, rows.opp)
-    return table[rows.fleet, rows.cluster, rows.opp]
-
-
-def pick_cut(table: Floats, cut: Ints) -> Floats:
-    """Values (F, C) or (F, G, C) at cuts (F, G) or (F, G, R)."""
-    if table.ndim == 3:
-        return pick_opp(table, cut)
-    return np.take_along_axis(table, cut.reshape(len(cut), -1), 1).reshape(cut.shape)
-
-
-def pick_opp(table: Floats, opp: Ints) -> Floats:
-    """Values (F, G, K) at operating points (F, G) or (F, G, R)."""
-    if opp.ndim == 3:
-        return np.take_along_axis(table, opp, 2)
-    return np.take_along_axis(table, opp[..., None], 2)[..., 0]
-
-
 def round_s(fleet: Fleet, columns: Columns) -> Floats:
     """Seconds (F,) of a synchronous round: the slowest active cluster."""
     return np.where(fleet.active, columns.total_s, 0.0).max(1)
@@ -211,30 +169,3 @@ def energy_j(fleet: Fleet, columns: Columns, seconds: Floats) -> Floats:
     """Joules (F, G) of all members over a round of ``seconds`` (F,): waiting burns idle power."""
     each = columns.active_j + fleet.idle_w * seconds[:, None]
     return np.where(fleet.active, each * fleet.count, 0.0)
-
-
-def heat(fleet: Fleet, temp_c: Floats, device_j: Floats, seconds: Floats) -> Floats:
-    """Degrees (F, G) after ``seconds`` of a device that used ``device_j``; all (F, G)."""
-    watts = device_j / np.maximum(seconds, 1e-9)
-    return warmed(temp_c, fleet.ambient_c, fleet.heat_c_per_w, fleet.heat_tau_s, watts, seconds)
-
-
-def warmed(
-    temp_c: Floats, ambient_c: Floats, heat_c_per_w: Floats, heat_tau_s: Floats, watts: Floats,
-    seconds: Floats,
-) -> Floats:  # fmt: skip
-    """Degrees after ``seconds`` at ``watts``, first-order RC; any shapes that broadcast."""
-    settled_c = ambient_c + heat_c_per_w * watts
-    return settled_c + (temp_c - settled_c) * np.exp(-seconds / heat_tau_s)
-
-
-def throttled(
-    opp: Ints | int, temp_c: Floats | float, trip_c: Floats | float
-) -> Ints:  # fmt: skip
-    """The OPP that heat leaves of ``opp``; any shapes that broadcast.
-
-    Above the trip point it is one step down, and one more for each ``THROTTLE_STEP_C`` above that.
-    """
-    above_c = np.asarray(temp_c - trip_c)
-    steps = np.where(above_c > 0, 1 + np.floor(above_c / THROTTLE_STEP_C), 0).astype(np.int64)
-    return np.maximum(opp - steps, 0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptoff import cost
+from adaptoff import cost, lookup
 from adaptoff.fleet import Fleet, FleetState, Floats, Outcome
 
 SPEED_GAIN = 0.6
@@ -101,8 +101,8 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
 
 def _speed(fleet: Fleet, seen: Outcome) -> Floats:
     """Reference cores at the fastest OPP, (F, G); NaN where nothing was computed."""
-    work_s = fleet.batches * cost.pick_cut(fleet.device_work_s, seen.cut)
-    asked = seen.device_s * cost.pick_opp(fleet.relative_speed, seen.opp)
+    work_s = fleet.batches * lookup.pick_cut(fleet.device_work_s, seen.cut)
+    asked = seen.device_s * lookup.pick_opp(fleet.relative_speed, seen.opp)
     known = (work_s > 0) & (asked > 0)
     return np.where(known, work_s / np.where(known, asked, 1.0), np.nan)
 

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from adaptoff import candidates, cost, objective, risk
+from adaptoff import candidates, cost, lookup, objective, risk
 from adaptoff.best_response import HASTE, Game, Standing
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
@@ -83,6 +83,6 @@ def foresee(fleet: Fleet, state: FleetState, table: Table | None = None) -> Fore
     columns = cost.alternatives(fleet, state, options, planned)
     every = np.arange(len(options.cut))
     slowed_s = game.slowed(plan, every, columns.total_s, columns.server_s)
-    slowed_s -= cost.of_cluster(slowed_s[plan.at], options)
+    slowed_s -= lookup.of_cluster(slowed_s[plan.at], options)
     beside = alone.beside(columns), maybe.beside(columns)
     return Foresight(fleet, state, table, game, plan, planned, *beside, slowed_s)

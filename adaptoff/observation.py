@@ -7,7 +7,7 @@ schema number is stored in a policy's file and changes whenever a feature does.
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff import cost, risk
+from adaptoff import lookup, risk
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options
@@ -63,10 +63,10 @@ def _features(sight: Foresight) -> list[Floats]:
     columns, options = sure.columns, table.options
 
     def each(values: Floats | Ints) -> Floats:
-        return cost.of_cluster(values, options)
+        return lookup.of_cluster(values, options)
 
     def whole(values: Floats) -> Floats:
-        return cost.of_fleet(values, options)
+        return lookup.of_fleet(values, options)
 
     total = np.maximum(columns.total_s, 1e-9)
     planned = np.where(fleet.active, total[sight.plan.at], 0.0)
@@ -92,7 +92,7 @@ def _features(sight: Foresight) -> list[Floats]:
         columns.downlink_s / total,
         columns.sync_s / total,
         np.log(np.maximum(own_j, 1e-9) / whole(native_j)),
-        cost.of_opp(fleet.relative_speed, options),
+        lookup.of_opp(fleet.relative_speed, options),
         -(excess_c + spare_c) / 20.0,
         ((options.cut == each(state.cut)) & (options.opp == each(state.opp))).astype(float),
         (np.arange(len(total)) == each(sight.plan.at)).astype(float),
@@ -130,8 +130,8 @@ class _Slowest:
 def _uncertainty(state: FleetState, options: Options, columns: Columns) -> Floats:
     """How far a row's seconds may be off, as a logarithm, from how conditions moved so far."""
     total = np.maximum(columns.total_s, 1e-9)
-    link = columns.link_s / total * cost.of_cluster(state.volatility, options)
-    device = columns.device_s / total * cost.of_cluster(state.speed_volatility, options)
+    link = columns.link_s / total * lookup.of_cluster(state.volatility, options)
+    device = columns.device_s / total * lookup.of_cluster(state.speed_volatility, options)
     return np.sqrt(link**2 + device**2)
 
 
@@ -139,14 +139,14 @@ def _as_usual(state: FleetState, options: Options, columns: Columns) -> Floats:
     """log(seconds under the usual conditions / seconds under the latest)."""
 
     def slower(now: Floats, usual: Floats) -> Floats:
-        return cost.of_cluster(now / usual - 1, options)
+        return lookup.of_cluster(now / usual - 1, options)
 
     more_s = (
         columns.device_s * slower(state.speed, state.usual_speed)
         + (columns.uplink_s + columns.sync_s / 2) * slower(state.up_bps, state.usual_up_bps)
         + (columns.downlink_s + columns.sync_s / 2) * slower(state.down_bps, state.usual_down_bps)
         + columns.server_s
-        * cost.of_fleet(state.server_speed / state.usual_server_speed - 1, options)
+        * lookup.of_fleet(state.server_speed / state.usual_server_speed - 1, options)
     )
     return np.log(np.maximum(1 + more_s / np.maximum(columns.total_s, 1e-9), 1e-2))
 
@@ -158,5 +158,5 @@ def _log_ratio(total: Floats, others: Floats) -> Floats:
 
 def _over_best(costs: Floats, table: Table) -> Floats:
     """log(cost / lowest cost among the cluster's options), 0 at the best."""
-    best = cost.of_cluster(table.least(costs), table.options)
+    best = lookup.of_cluster(table.least(costs), table.options)
     return np.log(np.maximum(costs, 1e-9) / np.maximum(best, 1e-9))

@@ -5,7 +5,7 @@ With estimates it is the planner, with the true conditions of the coming round t
 
 import numpy as np
 
-from adaptoff import candidates, cost, objective
+from adaptoff import candidates, cost, heat, objective
 from adaptoff.candidates import Table
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows, repeat
 
@@ -40,7 +40,7 @@ def joint_cost(fleet: Fleet, state: FleetState, rows: Rows, haste: float = 0.0) 
     seconds = cost.round_s(fleet, columns)
     joules = cost.energy_j(fleet, columns, seconds)
     device_j = columns.active_j + fleet.idle_w * seconds[:, None]
-    temp_c = cost.heat(
+    temp_c = heat.after(
         fleet, state.temp_c, device_j, np.repeat(seconds[:, None], fleet.shape[1], 1)
     )
     excess_c = np.where(fleet.active, temp_c, -np.inf).max(1) - fleet.heat_limit_c

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptoff import cost, objective
+from adaptoff import heat, lookup, objective
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints
@@ -78,7 +78,7 @@ class Outlook:
         """Degrees after rounds of ``seconds``."""
         fleet = self.fleet
         watts = self.active_j / np.maximum(seconds, 1e-9) + self._each(fleet.idle_w)
-        return cost.warmed(
+        return heat.warmed(
             self._each(self.state.temp_c), self._each(fleet.ambient_c),
             self._each(fleet.heat_c_per_w), self._each(fleet.heat_tau_s), watts, seconds,
         )  # fmt: skip
@@ -102,10 +102,10 @@ class Outlook:
         )  # fmt: skip
 
     def _each(self, values: Floats) -> Floats:
-        return cost.of_cluster(values, self.table.options)
+        return lookup.of_cluster(values, self.table.options)
 
     def _whole(self, values: Floats) -> Floats:
-        return cost.of_fleet(values, self.table.options)
+        return lookup.of_fleet(values, self.table.options)
 
 
 def as_estimated(fleet: Fleet, state: FleetState, table: Table, columns: Columns) -> Outlook:
@@ -120,7 +120,7 @@ def too_hot(table: Table, excess_c: Floats) -> Bools:
     """
     hot = (excess_c > 0).sum(0) > MOST_HOT
     escape = table.least(np.where(hot, 1.0, 0.0)) == 0
-    return hot & cost.of_cluster(escape, table.options)
+    return hot & lookup.of_cluster(escape, table.options)
 
 
 def as_it_may_be(estimated: Outlook) -> Outlook:
@@ -129,11 +129,11 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
     seconds = table.least(columns.total_s)
     factors = _factors(estimated.fleet, state, seconds)
     up, down, load = (factor[..., table.options.fleet, table.options.cluster] for factor in factors)
-    share = cost.of_cluster(state.down_bps / (state.up_bps + state.down_bps), table.options)
+    share = lookup.of_cluster(state.down_bps / (state.up_bps + state.down_bps), table.options)
     up_s = columns.uplink_s + share * columns.sync_s
     down_s = columns.downlink_s + (1 - share) * columns.sync_s
     link_s = up_s * up + down_s * down
-    radio_w = cost.of_cluster(estimated.fleet.radio_w, table.options)
+    radio_w = lookup.of_cluster(estimated.fleet.radio_w, table.options)
     alone_s = columns.device_s + columns.link_s + columns.server_s
     overlap = columns.total_s / np.maximum(alone_s, 1e-12)
     return replace(

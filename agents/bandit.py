@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff import cost
+from adaptoff import cost, lookup
 from adaptoff.agents.method import lowest, top_clock
 from adaptoff.candidates import Table
 from adaptoff.envs.emulator import EmulatedFleet
@@ -89,8 +89,8 @@ class LinUCB:
 
 def offloaded(fleet: Fleet, rows: Rows | Options) -> Floats:
     """Server work, bytes on the link and batches sent of a round, (..., FEATURES)."""
-    batches = cost.of_cluster(fleet.batches, rows)
-    work_s = batches * cost.of_cut(fleet.server_work_s, rows)
-    both_ways = cost.of_cut(fleet.up_bytes, rows) + cost.of_cut(fleet.down_bytes, rows)
-    size = batches * both_ways + 2 * cost.of_cut(fleet.sync_bytes, rows)
+    batches = lookup.of_cluster(fleet.batches, rows)
+    work_s = batches * lookup.of_cut(fleet.server_work_s, rows)
+    both_ways = lookup.of_cut(fleet.up_bytes, rows) + lookup.of_cut(fleet.down_bytes, rows)
+    size = batches * both_ways + 2 * lookup.of_cut(fleet.sync_bytes, rows)
     return np.stack([work_s, size, batches * (work_s > 0)], -1)

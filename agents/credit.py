@@ -9,7 +9,7 @@ Counterfactual Multi-Agent Policy Gradients, AAAI 2018, with the truth in the pl
 
 import numpy as np
 
-from adaptoff import cost, planner
+from adaptoff import heat, planner
 from adaptoff.candidates import Table
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows, repeat
 
@@ -27,7 +27,7 @@ def worth(fleet: Fleet, true: FleetState, table: Table, rows: Rows) -> Floats:
     costs = []
     for cluster in range(fleet.shape[1]):
         asked = planner.options_of(table, rows, cluster)
-        applied = Rows(asked.cut, cost.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
+        applied = Rows(asked.cut, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
         costs.append(planner.joint_cost(wide, wide_true, applied).reshape(-1, n_rows))
     logs = np.where(table.valid, np.log(np.stack(costs, 1)), np.inf)
     return np.maximum(logs.min(2, keepdims=True) - logs, -MOST)

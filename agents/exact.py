@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from adaptoff import candidates, cost, objective, planner
+from adaptoff import candidates, cost, lookup, objective, planner
 from adaptoff.candidates import Table
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Rows
 
@@ -44,18 +44,18 @@ def could_win(fleet: Fleet, state: FleetState, table: Table, known: Floats) -> B
     """
     options = table.options
     columns = cost.solo(fleet, state, options)
-    joules = columns.active_j * cost.of_cluster(fleet.count, options)
+    joules = columns.active_j * lookup.of_cluster(fleet.count, options)
     quickest_s = np.where(fleet.active, table.least(columns.total_s), 0.0).max(1)
     frugal_j = np.where(fleet.active, table.least(joules), 0.0)
     idle_w = np.where(fleet.active, fleet.idle_w * fleet.count, 0.0).sum(1)
     quickest_s, idle_w, native_s, native_j, weight, known = (
-        cost.of_fleet(values, options)
+        lookup.of_fleet(values, options)
         for values in (
             quickest_s, idle_w, state.native_s, state.native_j, fleet.energy_weight, known
         )
     )  # fmt: skip
     seconds = np.maximum(columns.total_s, quickest_s)
-    others_j = cost.of_cluster(frugal_j.sum(1, keepdims=True) - frugal_j, options)
+    others_j = lookup.of_cluster(frugal_j.sum(1, keepdims=True) - frugal_j, options)
     least = objective.cost(
         seconds, joules + others_j + idle_w * seconds, np.zeros(1), native_s, native_j, weight
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff import cost
+from adaptoff import cost, lookup
 from adaptoff.agents.method import Forgetful, lowest, top_clock
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Options, Outcome, Rows
@@ -108,15 +108,15 @@ def observe(fleet: Fleet, groups: Ints, seconds: Floats, share: Floats) -> Float
 
 def share_of(fleet: Fleet, rows: Rows | Options) -> Floats:
     """Share of the DNN's work that is on the device, shaped as ``rows``."""
-    whole = cost.of_cut(fleet.device_work_s, fleet.native())
-    return cost.of_cut(fleet.device_work_s, rows) / cost.of_cluster(whole, rows)
+    whole = lookup.of_cut(fleet.device_work_s, fleet.native())
+    return lookup.of_cut(fleet.device_work_s, rows) / lookup.of_cluster(whole, rows)
 
 
 def nearest(fleet: Fleet, state: FleetState, share: Floats) -> Rows:
     """The rows (F, G) with nearest to ``share`` (F, G) of the work, the later of equals."""
     table = top_clock(fleet, state)
     cut = table.options.cut
-    gap = np.abs(share_of(fleet, table.options) - cost.of_cluster(share, table.options))
+    gap = np.abs(share_of(fleet, table.options) - lookup.of_cluster(share, table.options))
     return lowest(table, np.where(cut > 0, gap - 1e-9 * cut, np.inf))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptoff import cost
+from adaptoff import cost, lookup
 from adaptoff.agents.method import Forgetful, lowest, top_clock
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.fleet import Fleet, FleetState, Floats, Options, Outcome, Rows
@@ -59,7 +59,7 @@ class Tiers:
         table = top_clock(fleet, state)
         seconds = self._seconds(fleet, state, table.options)
         straggler_s = np.where(fleet.active, table.least(seconds), 0.0).max(1)
-        in_time = seconds <= cost.of_fleet(straggler_s, table.options)
+        in_time = seconds <= lookup.of_fleet(straggler_s, table.options)
         return lowest(table, np.where(in_time, -table.options.cut, np.inf))
 
     def see(self, outcome: Outcome, cost: Floats) -> None:  # noqa: ARG002
@@ -71,15 +71,15 @@ class Tiers:
     def _seconds(self, fleet: Fleet, state: FleetState, options: Options) -> Floats:
         """Of a cluster's round (V,) with each of its options."""
         columns = cost.solo(fleet, replace(state, speed=1 / self._device_pace), options)
-        server_s = _profiled(fleet, options)[1] * cost.of_cluster(self._server_pace, options)
+        server_s = _profiled(fleet, options)[1] * lookup.of_cluster(self._server_pace, options)
         return replace(columns, server_s=server_s).total_s
 
 
 def _profiled(fleet: Fleet, rows: Rows | Options) -> tuple[Floats, Floats]:
     """Device and server seconds of a round at speed 1, shaped as ``rows``."""
-    batches = cost.of_cluster(fleet.batches, rows)
+    batches = lookup.of_cluster(fleet.batches, rows)
     work = (fleet.device_work_s, fleet.server_work_s)
-    device_s, server_s = (batches * cost.of_cut(table, rows) for table in work)
+    device_s, server_s = (batches * lookup.of_cut(table, rows) for table in work)
     return device_s, server_s
 
 

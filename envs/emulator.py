@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from adaptoff import cost
+from adaptoff import cost, heat, lookup
 from adaptoff.cost import Columns
 from adaptoff.envs.links import Course
 from adaptoff.errors import InputError
@@ -56,7 +56,7 @@ class EmulatedFleet:
         """Run one round with these levers (F, G); raises InputError for rows that do not exist."""
         _check(self._fleet, rows)
         at = self.truth()
-        applied = Rows(rows.cut, cost.throttled(rows.opp, at.temp_c, self._fleet.trip_c))
+        applied = Rows(rows.cut, heat.throttled(rows.opp, at.temp_c, self._fleet.trip_c))
         columns = cost.joint(self._fleet, at, applied)
         seconds = cost.round_s(self._fleet, columns)
         self._temp_c = _heated(self._fleet, at.temp_c, columns, seconds)
@@ -106,15 +106,15 @@ class EmulatedFleet:
 
 def travelled(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:
     """Bytes up and down (F, G) of one device in a round."""
-    sync = cost.pick_cut(fleet.sync_bytes, rows.cut)
-    up = fleet.batches * cost.pick_cut(fleet.up_bytes, rows.cut)
-    down = fleet.batches * cost.pick_cut(fleet.down_bytes, rows.cut)
+    sync = lookup.pick_cut(fleet.sync_bytes, rows.cut)
+    up = fleet.batches * lookup.pick_cut(fleet.up_bytes, rows.cut)
+    down = fleet.batches * lookup.pick_cut(fleet.down_bytes, rows.cut)
     return up + sync, down + sync
 
 
 def _heated(fleet: Fleet, temp_c: Floats, columns: Columns, seconds: Floats) -> Floats:
     each_s = np.broadcast_to(seconds[:, None], temp_c.shape)
-    return cost.heat(fleet, temp_c, columns.active_j + fleet.idle_w * each_s, each_s)
+    return heat.after(fleet, temp_c, columns.active_j + fleet.idle_w * each_s, each_s)
 
 
 def _check(fleet: Fleet, rows: Rows) -> None:

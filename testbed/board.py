@@ -6,7 +6,7 @@ mean power of the round, waiting it cools at idle power.
 
 import math
 
-from adaptoff import cost
+from adaptoff import heat
 from adaptoff.scenario import Board
 
 
@@ -32,7 +32,7 @@ class EmulatedBoard:
     def set_opp(self, opp: int) -> int:
         """Apply ``opp``, or what heat leaves of it above the trip point; returns it."""
         possible = min(opp, len(self._board.opps) - 1)
-        self.opp = int(cost.throttled(possible, self.temp_c, self._board.trip_c))
+        self.opp = int(heat.throttled(possible, self.temp_c, self._board.trip_c))
         return self.opp
 
     def idle_until(self, now_s: float) -> None:

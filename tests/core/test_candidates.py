@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptoff import candidates, cost
+from adaptoff import candidates, cost, lookup
 from adaptoff.candidates import R_MAX, Table
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options, Rows
 
@@ -97,7 +97,7 @@ def goals(fleet: Fleet, state: FleetState, cluster: int, levers: Ints) -> Floats
     whose = np.full(len(levers), cluster)
     rows = Options(np.zeros_like(whose), whose, *levers.T)
     columns = cost.alternatives(fleet, state, rows, cost.joint(fleet, state, state.rows))
-    up_bytes = cost.of_cut(fleet.up_bytes, rows)
+    up_bytes = lookup.of_cut(fleet.up_bytes, rows)
     return np.stack([columns.total_s, columns.active_j, up_bytes], -1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptoff import candidates, cost
+from adaptoff import candidates, cost, heat
 from adaptoff import fleet as fleets
 from adaptoff.cost import Columns
 from adaptoff.fleet import Conditions, Fleet, FleetState, Options, Rows
@@ -233,7 +233,7 @@ def test_heat_tends_to_ambient_plus_r_times_p(
 
     def after(taus: float) -> fleets.Floats:
         seconds = fleet.heat_tau_s * taus
-        return cost.heat(fleet, start, watts * seconds, seconds)
+        return heat.after(fleet, start, watts * seconds, seconds)
 
     np.testing.assert_allclose(after(50), settled, atol=1e-6)
     np.testing.assert_allclose(after(1), settled + (start - settled) * np.exp(-1), rtol=1e-9)
@@ -248,6 +248,6 @@ def test_heat_tends_to_ambient_plus_r_times_p(
 def test_heat_takes_a_step_above_the_trip_point_and_one_more_per_5_degrees(
     above_c: float, opp: int
 ) -> None:
-    assert cost.throttled(3, 80 + above_c, 80.0) == opp
-    each = cost.throttled(np.array([[3, 0]]), np.full((1, 2), 80 + above_c), np.full((1, 2), 80.0))
+    assert heat.throttled(3, 80 + above_c, 80.0) == opp
+    each = heat.throttled(np.array([[3, 0]]), np.full((1, 2), 80 + above_c), np.full((1, 2), 80.0))
     assert each.tolist() == [[opp, 0]]

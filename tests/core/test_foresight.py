@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptoff import candidates, cost, planner
+from adaptoff import candidates, cost, heat, planner
 from adaptoff.best_response import HASTE
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.foresight import Foresight, foresee
@@ -118,7 +118,7 @@ def temps_c(sight: Foresight) -> Floats:
     columns = cost.joint(fleet, state, rows)
     seconds = np.repeat(cost.round_s(fleet, columns)[:, None], fleet.shape[1], 1)
     device_j = columns.active_j + fleet.idle_w * seconds
-    return cost.heat(fleet, state.temp_c, device_j, seconds)[each, options.cluster]
+    return heat.after(fleet, state.temp_c, device_j, seconds)[each, options.cluster]
 
 
 @given(seed=SEEDS)
