@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/adaptoff demo
 
 # The same versions on the same machine give the same bytes. To try something else:
-#     make policy TRAIN='--set entropy=0.5' RUN=runs/entropy POLICY=runs/entropy/policy.safetensors
+#     make policy TRAIN='--set entropy=0.01' RUN=runs/entropy POLICY=runs/entropy/policy.safetensors
 RUN ?= runs/policy
 POLICY ?= adaptoff/data/policy.safetensors
 policy: export OMP_NUM_THREADS = 1

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptoff import lookup
+from adaptoff.cost import NOTHING_S, meetings
 from adaptoff.fleet import Floats, Ints
 from adaptoff.risk import Outlook, ranked, slowest_other
 
 HASTE = 0.1
 """weight of a cluster's own seconds beside the round's: who has slack should keep some"""
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ class Game:
         """``maybe`` in S scenarios, (S, V), and the penalty (V,) that heat adds to an option."""
         self.maybe, self.heat = maybe, heat
         fleet, columns = maybe.fleet, maybe.columns
-        self.total_s = np.maximum(columns.total_s, TINY)
-        sum_s = columns.device_s + columns.link_s + columns.server_s
-        self.slope = columns.server_s * columns.total_s / np.maximum(sum_s, TINY)
+        self.total_s = np.maximum(columns.total_s, NOTHING_S)
+        in_turn_s = np.maximum(columns.in_turn_s, NOTHING_S)
+        self.slope = columns.server_s * columns.total_s / in_turn_s
         self.devices = np.where(fleet.active, fleet.count, 0.0)
-        self.siblings = np.maximum(self.devices - 1, 0.0)
+        siblings = lookup.of_cluster(np.maximum(self.devices - 1, 0.0), maybe.table.options)
+        self.siblings_met = siblings * np.minimum(columns.server_s / self.total_s, 1.0)
         self.idle_w = (fleet.idle_w * self.devices).sum(1)
         self.active_j = maybe.active_j.mean(0)
 
@@ -60,12 +62,11 @@ class Game:
 
     def stand(self, at: Ints, others: Floats | float = 0.0) -> Standing:
         """The clusters in the rows ``at`` (F, G); each meets about as many ``others`` (F, G)."""
-        slope, alone_s = self.slope[at], self.maybe.columns.server_s[at]
-        total_s = self.total_s[at]
-        met = others + self.siblings * np.minimum(alone_s / total_s, 1.0)
-        total_s, server_s = total_s + slope * met, alone_s * (1 + met)
-        totals_s = self.maybe.totals_s[:, at] + slope * met
-        return Standing(at, totals_s, total_s, server_s, slope, self._met(total_s, server_s))
+        totals_s, total_s, server_s = self._shared(at, others)
+        met = meetings(self.devices * server_s, total_s)
+        each = np.arange(met.shape[1])
+        met[:, each, each] = 0.0
+        return Standing(at, totals_s, total_s, server_s, self.slope[at], met)
 
     def costs(self, now: Standing, which: Ints) -> Floats:
         """Mean cost (n,) of the options ``which`` (n,) while the other clusters keep theirs."""
@@ -80,13 +81,18 @@ class Game:
         self, now: Standing, which: Ints, whose: tuple[Ints, Ints]
     ) -> tuple[Floats, Floats]:
         """Of a cluster with an option, and of the slowest other one beside it, (S, n)."""
-        alone_s, slope = self.maybe.columns.server_s[which], self.slope[which]
-        alike = self.siblings[whose] * np.minimum(alone_s / self.total_s[which], 1.0)
-        met = now.met.sum(1)[whose] + alike
-        total_s, server_s = self.total_s[which] + slope * met, alone_s * (1 + met)
+        own_s, total_s, server_s = self._shared(which, now.met.sum(1)[whose])
         others_s = slowest_other(self.maybe.fleet, now.totals_s)[(..., *whose)]
-        slowed_s = self.slowed(now, which, total_s, server_s)
-        return self.maybe.totals_s[:, which] + slope * met, others_s + slowed_s
+        return own_s, others_s + self.slowed(now, which, total_s, server_s)
+
+    def _shared(self, at: Ints, others: Floats | float) -> tuple[Floats, Floats, Floats]:
+        """Seconds in scenarios (S, ...), as estimated, and at the server, of options (...).
+
+        Each meets its siblings there, and so many ``others`` (...).
+        """
+        met, slope = others + self.siblings_met[at], self.slope[at]
+        server_s = self.maybe.columns.server_s[at] * (1 + met)
+        return self.maybe.totals_s[:, at] + slope * met, self.total_s[at] + slope * met, server_s
 
     def slowed(self, now: Standing, which: Ints, total_s: Floats, server_s: Floats) -> Floats:
         """Seconds (n,) by which the slowest other cluster is slower, if options are taken.
@@ -113,12 +119,6 @@ class Game:
     def _priced(self, seconds: Floats, joules: Floats, fleet: Ints | slice) -> Floats:
         state, weight = self.maybe.state, self.maybe.fleet.energy_weight
         return seconds / state.native_s[fleet] + weight[fleet] * joules / state.native_j[fleet]
-
-    def _met(self, total_s: Floats, server_s: Floats) -> Floats:
-        busy_s, each = (self.devices * server_s)[:, :, None], np.arange(total_s.shape[1])
-        met = busy_s / np.maximum(total_s[:, :, None], total_s[:, None, :])
-        met[:, each, each] = 0.0
-        return met
 
 
 def _least_by_fleet(values: Floats, fleet: Ints) -> Ints:

@@ -171,7 +171,7 @@ def train(
         Path | None, typer.Option("--config", help="A TOML file of hyper-parameters.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a hyper-parameter: entropy=0.5.")
+        list[str] | None, typer.Option("--set", help="Override a hyper-parameter: entropy=0.01.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Rounds of emulated fleets in all, as --set steps=.")
@@ -192,7 +192,7 @@ def train(
 
     Examples:
 
-      adaptoff train --seed 1 --set entropy=0.5 --set patience=5
+      adaptoff train --seed 1 --set entropy=0.01 --set patience=5
 
       adaptoff train --config train.toml --out runs/mine
 

@@ -38,8 +38,7 @@ class Choice:
 def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
     """The policy's row of every cluster, guarded; a fleet with too little to gain keeps its rows.
 
-    All clusters read the same figures and move at once: without that threshold clusters that are
-    alike may all move to the server together, and back.
+    Without that threshold measurement noise alone would change rows again and again.
     """
     sight = foresee(fleet, state)
     table, costs = sight.table, _costs(sight)
@@ -71,10 +70,9 @@ def _costs(sight: Foresight) -> Floats:
 
 def _guarded(sight: Foresight, costs: Floats, index: Ints) -> tuple[Ints, Bools]:
     """Indices (F, G) with those out of the question replaced, and which were."""
-    at = index[..., None]
-    hot = np.take_along_axis(sight.table.spread(sight.hot, fill=False), at, 2)[..., 0]
+    hot = sight.hot[sight.table.position(index)]
     allowed = np.where(hot, 1.0, GUARD_RATIO) * costs.min(2)
-    bad = np.take_along_axis(costs, at, 2)[..., 0] > allowed
+    bad = np.take_along_axis(costs, index[..., None], 2)[..., 0] > allowed
     return np.where(bad, costs.argmin(2), index), bad
 
 

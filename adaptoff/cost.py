@@ -54,6 +54,11 @@ class Columns:
         return self.uplink_s + self.downlink_s + self.sync_s
 
     @property
+    def in_turn_s(self) -> Floats:
+        """Seconds of all stages if none overlapped."""
+        return self.device_s + self.link_s + self.server_s
+
+    @property
     def total_s(self) -> Floats:
         """Seconds of a device's round, waiting for others excluded."""
         total_s = self.device_s + self.server_s + self.link_s
@@ -73,6 +78,11 @@ def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
 
 def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Columns) -> Columns:
     """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G)."""
+    return beside(fleet, solo(fleet, at, options), options, current)
+
+
+def beside(fleet: Fleet, alone: Columns, options: Options, current: Columns) -> Columns:
+    """The same of options that have the columns ``alone`` (V,) with a server of their own."""
     others = list(_others(fleet, options, current))
     siblings = of_cluster(np.maximum(fleet.count - 1, 0), options)
 
@@ -83,15 +93,19 @@ def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Column
             devices += busy_s / np.maximum(total_s, own_s)
         return devices
 
-    return _settled(solo(fleet, at, options), met)
+    return _settled(alone, met)
 
 
-def occupancy(columns: Columns) -> Floats:
-    """Share of a device's round that it is at the server."""
-    return _occupancy(columns.server_s, columns.total_s)
+def meetings(busy_s: Floats, total_s: Floats) -> Floats:
+    """Devices of each cluster at the server during a round of each other one, (F, G, G).
+
+    ``busy_s`` (F, G) are the seconds that all members spend there, ``total_s`` those of a round.
+    """
+    return busy_s[:, :, None] / np.maximum(total_s[:, :, None], total_s[:, None, :])
 
 
 def _occupancy(server_s: Floats, total_s: Floats) -> Floats:
+    """Share of a device's round that it is at the server."""
     return np.minimum(server_s / np.maximum(total_s, NOTHING_S), MAX_OCCUPANCY)
 
 
@@ -112,8 +126,7 @@ def _met(shared: Columns, present: Floats) -> Floats:
     """Other devices at the server, in the mean over one's own round; all (F, G)."""
     total_s = np.maximum(shared.total_s, NOTHING_S)
     own = _occupancy(shared.server_s, total_s)
-    busy_s = present * own * total_s
-    met = busy_s[:, :, None] / np.maximum(total_s[:, :, None], total_s[:, None, :])
+    met = meetings(present * own * total_s, total_s)
     return np.maximum(met.sum(1) - own, 0.0)
 
 
@@ -123,7 +136,8 @@ def _others(fleet: Fleet, options: Options, current: Columns) -> Iterator[tuple[
     One's own cluster counts as 0 s. Arrays (G, V) of all clusters at once are slower to sum.
     """
     total_s = np.maximum(current.total_s, NOTHING_S)
-    busy_s = np.where(fleet.active, fleet.count, 0.0) * occupancy(current) * total_s
+    devices = np.where(fleet.active, fleet.count, 0.0)
+    busy_s = devices * _occupancy(current.server_s, total_s) * total_s
     for cluster in range(fleet.shape[1]):
         theirs_s = busy_s[:, cluster].take(options.fleet)
         mine = options.cluster == cluster

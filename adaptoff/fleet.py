@@ -37,6 +37,10 @@ class Options:
     cut: Ints  # (V,)
     opp: Ints  # (V,)
 
+    def rows(self, at: Ints) -> Rows:
+        """The rows at the positions ``at``, shaped alike."""
+        return Rows(self.cut[at], self.opp[at])
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -111,6 +115,10 @@ class FleetState(Conditions):
     def rows(self) -> Rows:
         """The rows of the last round, (F, G)."""
         return Rows(self.cut, self.opp)
+
+    def under(self, at: Conditions) -> "FleetState":
+        """As if these conditions had been estimated."""
+        return replace(self, **vars(at))
 
 
 @dataclass(frozen=True)

@@ -33,19 +33,18 @@ class Foresight:
     @property
     def rows(self) -> Rows:
         """The planned rows, (F, G)."""
-        options = self.table.options
-        return Rows(options.cut[self.plan.at], options.opp[self.plan.at])
+        return self.table.options.rows(self.plan.at)
 
     @cached_property
     def costs(self) -> Floats:
         """Cost (V,) of each option as estimated."""
-        seconds = self.seconds(self.sure)
-        return self.sure.costs(seconds, self.sure.excess_c(seconds), self.planned)
+        excess_c = self.sure.excess_c(self.round_s)
+        return self.sure.costs(self.round_s, excess_c, self.planned)
 
     @cached_property
     def mean_costs(self) -> Floats:
         """Mean cost (V,) over the scenarios, and some more for an option's own seconds."""
-        costs = self.maybe.costs(self.seconds(self.maybe), self._excess_c, self.planned)
+        costs = self.maybe.costs(self._rounds_s, self._excess_c, self.planned)
         own_s = self.maybe.totals_s.mean(0) / self.state.native_s[self.table.options.fleet]
         return costs.mean(0) + HASTE * own_s
 
@@ -56,17 +55,24 @@ class Foresight:
 
     @cached_property
     def _excess_c(self) -> Floats:
-        return self.maybe.excess_c(self.seconds(self.maybe))
+        return self.maybe.excess_c(self._rounds_s)
 
-    def seconds(self, outlook: Outlook) -> Floats:
-        """Of the round for each option, the others in their planned rows."""
+    @cached_property
+    def round_s(self) -> Floats:
+        """Seconds (V,) of the round for each option, the others in their planned rows."""
+        return self._seconds(self.sure)
+
+    @cached_property
+    def _rounds_s(self) -> Floats:
+        return self._seconds(self.maybe)
+
+    def _seconds(self, outlook: Outlook) -> Floats:
         others_s = risk.slowest_other(self.fleet, outlook.totals_s[..., self.plan.at])
         return outlook.seconds(others_s, self.slowed_s)
 
     def expected(self, at: Ints) -> Floats:
         """Mean cost (F,) where the clusters take the options ``at`` (F, G)."""
-        options = self.table.options
-        columns = cost.joint(self.fleet, self.state, Rows(options.cut[at], options.opp[at]))
+        columns = cost.joint(self.fleet, self.state, self.table.options.rows(at))
         longer_s = columns.total_s - self.sure.totals_s[at]
         return self.game.mean_cost(at, self.maybe.totals_s[:, at] + longer_s)
 
@@ -79,8 +85,8 @@ def foresee(fleet: Fleet, state: FleetState, table: Table | None = None) -> Fore
     maybe = risk.as_it_may_be(alone)
     game = Game(maybe, objective.heat_penalty(maybe.excess_c(maybe.hurried())).mean(0))
     plan = game.plan()
-    planned = cost.joint(fleet, state, Rows(options.cut[plan.at], options.opp[plan.at]))
-    columns = cost.alternatives(fleet, state, options, planned)
+    planned = cost.joint(fleet, state, options.rows(plan.at))
+    columns = cost.beside(fleet, alone.columns, options, planned)
     every = np.arange(len(options.cut))
     slowed_s = game.slowed(plan, every, columns.total_s, columns.server_s)
     slowed_s -= lookup.of_cluster(slowed_s[plan.at], options)

@@ -22,9 +22,7 @@ def warmed(
     return settled_c + (temp_c - settled_c) * np.exp(-seconds / heat_tau_s)
 
 
-def throttled(
-    opp: Ints | int, temp_c: Floats | float, trip_c: Floats | float
-) -> Ints:  # fmt: skip
+def throttled(opp: Ints | int, temp_c: Floats | float, trip_c: Floats | float) -> Ints:
     """The OPP that heat leaves of ``opp``; any shapes that broadcast.
 
     Above the trip point it is one step down, and one more for each ``THROTTLE_STEP_C`` above that.

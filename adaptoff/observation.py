@@ -73,7 +73,7 @@ def _features(sight: Foresight) -> list[Floats]:
     others = risk.slowest_other(fleet, planned)
     at_best = table.at_least(total)
     others_best = risk.slowest_other(fleet, total[at_best])
-    round_s, hurried_s = sight.seconds(sure), sure.seconds(others_best)
+    round_s, hurried_s = sight.round_s, sure.seconds(others_best)
     uncertainty = _uncertainty(state, options, columns)
     as_usual = _as_usual(state, options, columns)
     slowest = _Slowest(fleet, planned)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptoff import heat, lookup, objective
+from adaptoff import cost, heat, lookup, objective
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints
@@ -134,8 +134,7 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
     down_s = columns.downlink_s + (1 - share) * columns.sync_s
     link_s = up_s * up + down_s * down
     radio_w = lookup.of_cluster(estimated.fleet.radio_w, table.options)
-    alone_s = columns.device_s + columns.link_s + columns.server_s
-    overlap = columns.total_s / np.maximum(alone_s, 1e-12)
+    overlap = columns.total_s / np.maximum(columns.in_turn_s, cost.NOTHING_S)
     return replace(
         estimated,
         totals_s=(columns.device_s * load + link_s + columns.server_s) * overlap,

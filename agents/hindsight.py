@@ -27,7 +27,7 @@ class Oracle(Forgetful):
 
     def choose(self, fleet: Fleet, state: FleetState) -> Rows:
         """Rows (F, G)."""
-        true = replace(state, **vars(self._backend.truth()))
+        true = state.under(self._backend.truth())
         return best_rows(fleet, true, search(fleet, state, true))
 
 

@@ -84,8 +84,7 @@ def top_clock(fleet: Fleet, state: FleetState) -> Table:
 
 def lowest(table: Table, score: Floats) -> Rows:
     """Of each cluster's options the one of lowest ``score`` (V,), the first of equals; (F, G)."""
-    best = table.at_least(score)
-    return Rows(table.options.cut[best], table.options.opp[best])
+    return table.options.rows(table.at_least(score))
 
 
 def or_native(fleet: Fleet, state: FleetState, rows: Rows) -> Rows:

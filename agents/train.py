@@ -1,7 +1,6 @@
 """PPO on randomly drawn fleets: ``train`` gives checkpoints, which ``freeze`` makes policies of."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ class TrainingEnv(FleetVecEnv):
     def play(self, index: Ints) -> tuple[Floats, Floats]:
         """One round with these rows (F, G): rewards of all rows (F, G * R) and costs (F,)."""
         fleet, table = self.episode.fleet, self.episode.table
-        true = replace(self.episode.state, **vars(self.emulated.truth()))
+        true = self.episode.state.under(self.emulated.truth())
         done = self.episode.step(index)
         self.mean_cost = float(done.cost.mean())
         rows = Rows(done.outcome.cut, done.outcome.opp)

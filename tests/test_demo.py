@@ -81,7 +81,7 @@ def test_the_shipped_scenario_is_a_real_choice() -> None:
     best = set()
     for _ in range(rounds):
         state = episode.state
-        true = type(state)(**{**vars(state), **vars(backend.truth())})
+        true = state.under(backend.truth())
         rows = planner.enumerate_best(episode.fleet, true)
         best |= set(zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True))
         episode.run(rows)

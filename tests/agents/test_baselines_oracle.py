@@ -1,7 +1,6 @@
 """The oracle against trying everything."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def episodes() -> Iterator[Episode]:
 
 
 def true_state(episode: Episode) -> FleetState:
-    return replace(episode.state, **vars(episode.backend.truth()))
+    return episode.state.under(episode.backend.truth())
 
 
 def lowest_costs(fleet: Fleet, true: FleetState) -> Floats:

@@ -14,36 +14,16 @@ from adaptoff.best_response import HASTE
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.foresight import Foresight, foresee
 from adaptoff.risk import slowest_other
+from tests.worlds import calm, of_clusters
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
 SEEDS = st.integers(0, 2**32 - 1)
 CLUSTERS = st.integers(2, 4)
-OF_THE_DNN = {"server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"}
-
-
-def calm(fleet: Fleet, state: FleetState) -> tuple[Fleet, FleetState]:
-    """Nothing moves and nothing is too hot."""
-    still, limit_c = np.zeros(fleet.shape), np.full(fleet.shape[0], 1e9)
-    return (
-        replace(fleet, heat_limit_c=limit_c),
-        replace(state, volatility=still, speed_volatility=still),
-    )
 
 
 def plain(fleet: Fleet) -> Fleet:
     """One device in each cluster, one stage after another."""
     return replace(fleet, count=np.ones(fleet.shape), depth=np.ones(fleet.shape[0]))
-
-
-def of_clusters(arrays: Any, which: list[int]) -> Any:
-    """A fleet, or its state, with those clusters in this order."""
-    shape = (arrays.active if isinstance(arrays, Fleet) else arrays.speed).shape
-    picked = {
-        name: value[:, which]
-        for name, value in vars(arrays).items()
-        if value.shape[:2] == shape and name not in OF_THE_DNN
-    }
-    return replace(arrays, **picked)
 
 
 def quickest(sight: Foresight) -> Ints:

@@ -11,18 +11,10 @@ from adaptoff import candidates, cost, heat, planner
 from adaptoff.best_response import HASTE
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.foresight import Foresight, foresee
+from tests.worlds import calm
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def calm(fleet: Fleet, state: FleetState) -> tuple[Fleet, FleetState]:
-    """Nothing moves and nothing is too hot."""
-    still, limit_c = np.zeros(fleet.shape), np.full(fleet.shape[0], 1e9)
-    return (
-        replace(fleet, heat_limit_c=limit_c),
-        replace(state, volatility=still, speed_volatility=still),
-    )
 
 
 def planned_index(sight: Foresight) -> Ints:
@@ -133,9 +125,7 @@ def test_what_a_row_does_to_others_counts(world: MakeWorld) -> None:
     """A round is as long as its slowest device, which an option may slow down."""
     sight = foresee(*calm(*world(7, fleets=30)))
     slowed = sight.slowed_s > 0.01 * sight.state.native_s[sight.table.options.fleet]
-    unlike = sight.seconds(sight.sure) - replace(sight, slowed_s=0 * sight.slowed_s).seconds(
-        sight.sure
-    )
+    unlike = sight.round_s - replace(sight, slowed_s=0 * sight.slowed_s).round_s
     assert slowed.sum() > 20
     assert (unlike >= 0)[slowed].all()
     assert (unlike > 0)[slowed].mean() > 0.2

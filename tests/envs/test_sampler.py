@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_native_early_and_interior_cuts_are_each_often_best() -> None:
     episode = Episode(EmulatedFleet(RandomFleets(128, 2)))
     episode.reset(0)
     fleet = episode.fleet
-    cut = planner.plan(fleet, replace(episode.state, **vars(episode.backend.truth()))).cut
+    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).cut
     native = (cut == fleet.n_cuts[:, None] - 1)[fleet.active]
     early = (cut == fleet.min_cut[:, None])[fleet.active] & ~native
     for share in (native, early, ~native & ~early):

@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import msgspec
@@ -113,7 +113,7 @@ def best_cuts(trial: Trial) -> tuple[Bools, Bools]:
     episode = Episode(EmulatedFleet(trial))
     episode.reset(3)
     fleet = episode.fleet
-    cut = planner.plan(fleet, replace(episode.state, **vars(episode.backend.truth()))).cut
+    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).cut
     native = (cut == fleet.n_cuts[:, None] - 1)[fleet.active]
     return native, (cut <= 1)[fleet.active] & ~native
 
