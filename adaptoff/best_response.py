@@ -55,7 +55,7 @@ class Game:
         clusters = fleet.active.sum(1)[:, None]
         for k in reversed(range(fleet.shape[1])):
             mine = np.flatnonzero(turn == k)
-            best = _least_by_fleet(self.costs(now, mine), table.options.fleet[mine])
+            best = lookup.first_least(self.costs(now, mine), table.options.fleet[mine])
             at = np.where(rank == k, mine[best][:, None], at)
             now = self.stand(at, np.where(k < clusters, now.met.sum(1), 0.0))
         return now
@@ -119,11 +119,3 @@ class Game:
     def _priced(self, seconds: Floats, joules: Floats, fleet: Ints | slice) -> Floats:
         state, weight = self.maybe.state, self.maybe.fleet.energy_weight
         return seconds / state.native_s[fleet] + weight[fleet] * joules / state.native_j[fleet]
-
-
-def _least_by_fleet(values: Floats, fleet: Ints) -> Ints:
-    """Position of the first least value (n,) of each fleet, whose numbers (n,) ascend."""
-    starts = np.flatnonzero(np.diff(fleet, prepend=-1))
-    least = np.minimum.reduceat(values, starts)[fleet]
-    place = np.where(values == least, np.arange(len(values)), len(values))
-    return np.minimum.reduceat(place, starts)

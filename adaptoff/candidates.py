@@ -68,9 +68,9 @@ class Table:
 
     def at_least(self, values: Floats) -> Ints:
         """Position (F, G) among the options (V,) of each cluster's first smallest value."""
-        least = self.least(values)[self.options.fleet, self.options.cluster]
-        place = np.where(values == least, np.arange(len(values)), len(values))
-        return np.minimum.reduceat(place, self._starts).reshape(self.valid.shape[:2])
+        n_fleets, n_clusters = self.valid.shape[:2]
+        cluster = self.options.fleet * n_clusters + self.options.cluster
+        return lookup.first_least(values, cluster).reshape(n_fleets, n_clusters)
 
     def take(self, index: Ints) -> Rows:
         """The rows at ``index`` (F, G)."""
@@ -130,10 +130,9 @@ def _same(table: Rows, rows: Rows) -> Bools:
 
 def _front(goals: Floats, valid: Bools) -> Bools:
     """Which rows (F, G, R) no other valid row beats in all goals (F, G, R, 3)."""
-    front = np.zeros_like(valid)
-    for at in np.ndindex(valid.shape[:2]):
-        mine = goals[at]
-        no_worse = (mine[None] <= mine[:, None]).all(-1)
-        better = (mine[None] < mine[:, None]).any(-1)
-        front[at] = valid[at] & ~np.any(no_worse & better, axis=1)
-    return front
+    no_worse = np.ones((*valid.shape, valid.shape[2]), bool)
+    better = np.zeros_like(no_worse)
+    for goal in np.moveaxis(goals, -1, 0):
+        no_worse &= goal[..., None, :] <= goal[..., None]
+        better |= goal[..., None, :] < goal[..., None]
+    return valid & ~(no_worse & better).any(-1)

@@ -37,9 +37,20 @@ class Options:
     cut: Ints  # (V,)
     opp: Ints  # (V,)
 
+    def take(self, which: Bools) -> "Options":
+        """Those ``which`` (V,) says."""
+        return Options(*(v[which] for v in (self.fleet, self.cluster, self.cut, self.opp)))
+
     def rows(self, at: Ints) -> Rows:
         """The rows at the positions ``at``, shaped alike."""
         return Rows(self.cut[at], self.opp[at])
+
+    def beside(self, rows: Rows) -> Rows:
+        """Each option with the ``rows`` (F, G) that the other clusters keep, (V, G)."""
+        every = np.arange(len(self.cut))
+        cut, opp = rows.cut[self.fleet], rows.opp[self.fleet]
+        cut[every, self.cluster], opp[every, self.cluster] = self.cut, self.opp
+        return Rows(cut, opp)
 
 
 @dataclass(frozen=True)
@@ -203,7 +214,7 @@ def _opps(boards: Sequence[Board], name: str, depth: int) -> Floats:
     return np.array([[table + table[-1:] * (depth - len(table)) for table in tables]], float)
 
 
-def repeat(arrays: T, times: int) -> T:
-    """The same fleets ``times`` over, along F; takes any dataclass of arrays."""
-    copies = {f.name: np.repeat(getattr(arrays, f.name), times, 0) for f in fields(arrays)}  # type: ignore[arg-type]
-    return replace(arrays, **copies)  # type: ignore[type-var]
+def take(arrays: T, which: Ints) -> T:
+    """The fleets numbered ``which`` (n,), one after another; takes any dataclass of arrays."""
+    taken = {f.name: getattr(arrays, f.name)[which] for f in fields(arrays)}  # type: ignore[arg-type]
+    return replace(arrays, **taken)  # type: ignore[type-var]

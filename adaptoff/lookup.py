@@ -46,3 +46,11 @@ def pick_opp(table: Floats, opp: Ints) -> Floats:
     if opp.ndim == 3:
         return np.take_along_axis(table, opp, 2)
     return np.take_along_axis(table, opp[..., None], 2)[..., 0]
+
+
+def first_least(values: Floats, group: Ints) -> Ints:
+    """Position of the first least value (n,) of each group, whose numbers (n,) ascend."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    least = np.repeat(np.minimum.reduceat(values, starts), np.diff(starts, append=len(values)))
+    place = np.where(values == least, np.arange(len(values)), len(values))
+    return np.minimum.reduceat(place, starts)

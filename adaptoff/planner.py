@@ -5,9 +5,9 @@ With estimates it is the planner, with the true conditions of the coming round t
 
 import numpy as np
 
-from adaptoff import candidates, cost, heat, objective
+from adaptoff import candidates, cost, heat, lookup, objective
 from adaptoff.candidates import Table
-from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Rows, repeat
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
 
 SWEEPS = 3
 
@@ -76,24 +76,12 @@ def _respond(
     The joint cost counts what a cluster's row does to the others at the shared server, which its
     own columns do not show.
     """
-    n_rows = table.valid.shape[2]
-    wide = repeat(fleet, n_rows), repeat(state, n_rows)
+    turns = [table.options.take(table.options.cluster == k) for k in range(fleet.shape[1])]
+    wide = [(take(fleet, mine.fleet), take(state, mine.fleet)) for mine in turns]
     for _ in range(SWEEPS):
-        for cluster in range(fleet.shape[1]):
-            options = options_of(table, rows, cluster)
-            costs = joint_cost(*wide, options, haste).reshape(-1, n_rows)
-            best = np.where(table.valid[:, cluster], costs, np.inf).argmin(1)
-            rows = _at(options, np.arange(len(best)) * n_rows + best)
+        for mine, (fleets, states) in zip(turns, wide, strict=True):
+            joint = mine.beside(rows)
+            costs = joint_cost(fleets, states, joint, haste)
+            best = lookup.first_least(costs, mine.fleet)
+            rows = Rows(joint.cut[best], joint.opp[best])
     return rows
-
-
-def options_of(table: Table, rows: Rows, cluster: int) -> Rows:
-    """Every row of one cluster beside the ``rows`` of the others, (F * R, G)."""
-    cut, opp = (np.repeat(v, table.valid.shape[2], 0) for v in (rows.cut, rows.opp))
-    cut[:, cluster] = table.rows.cut[:, cluster].ravel()
-    opp[:, cluster] = table.rows.opp[:, cluster].ravel()
-    return Rows(cut, opp)
-
-
-def _at(rows: Rows, index: Ints) -> Rows:
-    return Rows(rows.cut[index], rows.opp[index])

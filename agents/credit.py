@@ -9,9 +9,9 @@ Counterfactual Multi-Agent Policy Gradients, AAAI 2018, with the truth in the pl
 
 import numpy as np
 
-from adaptoff import heat, planner
+from adaptoff import heat, lookup, planner
 from adaptoff.candidates import Table
-from adaptoff.fleet import Fleet, FleetState, Floats, Rows, repeat
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
 
 MOST = 1.0
 """by which a row counts as worse than the best one; what is worse is never worth a closer look"""
@@ -22,12 +22,10 @@ def worth(fleet: Fleet, true: FleetState, table: Table, rows: Rows) -> Floats:
 
     ``true`` are the conditions of the round, ``rows`` (F, G) what the others took in it.
     """
-    n_rows = table.valid.shape[2]
-    wide, wide_true = repeat(fleet, n_rows), repeat(true, n_rows)
-    costs = []
-    for cluster in range(fleet.shape[1]):
-        asked = planner.options_of(table, rows, cluster)
-        applied = Rows(asked.cut, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
-        costs.append(planner.joint_cost(wide, wide_true, applied).reshape(-1, n_rows))
-    logs = np.where(table.valid, np.log(np.stack(costs, 1)), np.inf)
-    return np.maximum(logs.min(2, keepdims=True) - logs, -MOST)
+    options = table.options
+    wide, wide_true = take(fleet, options.fleet), take(true, options.fleet)
+    asked = options.beside(rows)
+    applied = Rows(asked.cut, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
+    logs = np.log(planner.joint_cost(wide, wide_true, applied))
+    least = lookup.of_cluster(table.least(logs), options)
+    return table.spread(np.maximum(least - logs, -MOST), -MOST)

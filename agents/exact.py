@@ -1,18 +1,16 @@
 """The best joint rows beyond doubt, where few enough could be better than what a search found."""
 
-from dataclasses import fields
-from typing import TypeVar
-
 import numpy as np
 
 from adaptoff import candidates, cost, lookup, objective, planner
 from adaptoff.candidates import Table
-from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Rows
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Rows, take
 
 MOST_JOINT_ROWS = 10_000
-"""tried one by one, in about 0.15 s for a fleet; 99.8 % of random fleets have no more left"""
+"""Tried one by one, in about 0.15 s for a fleet; 99.8 % of random fleets have no more left.
 
-T = TypeVar("T", Fleet, FleetState, Rows)
+With 200,000 the oracle is 0.0005 % cheaper in the mean on VGG-5 and ResNet-18, at most 0.012 %.
+"""
 
 
 def best_rows(fleet: Fleet, state: FleetState, found: Rows) -> Rows:
@@ -24,10 +22,10 @@ def best_rows(fleet: Fleet, state: FleetState, found: Rows) -> Rows:
     known = planner.joint_cost(fleet, state, found)
     table = Table(table.rows, could_win(fleet, state, table, known))
     cut, opp = found.cut.copy(), found.opp.copy()
-    for i in np.flatnonzero(joint_rows(table) <= MOST_JOINT_ROWS).tolist():
-        alone = Table(one(table.rows, i), table.valid[i : i + 1])
-        best = planner.enumerate_best(one(fleet, i), one(state, i), alone)
-        cut[i], opp[i] = best.cut[0], best.opp[0]
+    for i in np.flatnonzero(joint_rows(table) <= MOST_JOINT_ROWS)[:, None]:
+        alone = Table(take(table.rows, i), table.valid[i])
+        best = planner.enumerate_best(take(fleet, i), take(state, i), alone)
+        cut[i], opp[i] = best.cut, best.opp
     return Rows(cut, opp)
 
 
@@ -61,8 +59,3 @@ def could_win(fleet: Fleet, state: FleetState, table: Table, known: Floats) -> B
     )
     needed = (least <= known * (1 + 1e-9)) | ~fleet.active[options.fleet, options.cluster]
     return table.spread(needed.astype(float), 0.0) > 0
-
-
-def one(arrays: T, i: int) -> T:
-    """One fleet of many, F = 1."""
-    return type(arrays)(**{f.name: getattr(arrays, f.name)[i : i + 1] for f in fields(arrays)})

@@ -63,5 +63,5 @@ def _rounds(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> tuple[Fleet, 
             for name in fleets.Conditions.__dataclass_fields__
         }
     )
-    many = fleets.repeat(fleet, count)
+    many = fleets.take(fleet, np.zeros(count, int))
     return many, cost.joint(many, at, Rows(np.repeat(cut, count, 0), many.native().opp))

@@ -11,7 +11,7 @@ from adaptoff.candidates import Table
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.sampler import Limits, RandomFleets
-from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
 
 SIZES = ((60, Limits(2, 9, 4)), (60, Limits(3, 5, 3)), (40, Limits(4, 4, 2)), (30, Limits(5, 3, 2)))
 """fleets drawn, and how large at most"""
@@ -32,8 +32,8 @@ def lowest_costs(fleet: Fleet, true: FleetState) -> Floats:
     """Of each fleet (F,), by trying all joint rows."""
     assert exact.joint_rows(candidates.build(fleet, true)).max() <= exact.MOST_JOINT_ROWS
     costs = []
-    for i in range(fleet.shape[0]):
-        alone = exact.one(fleet, i), exact.one(true, i)
+    for i in np.arange(fleet.shape[0])[:, None]:
+        alone = take(fleet, i), take(true, i)
         costs.append(planner.joint_cost(*alone, planner.enumerate_best(*alone))[0])
     return np.array(costs)
 

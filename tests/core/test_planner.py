@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from adaptoff import candidates, cost, planner
-from adaptoff.fleet import Fleet, FleetState, Rows, repeat
+from adaptoff.fleet import Fleet, FleetState, Rows, take
 
 World = tuple[Fleet, FleetState]
 MakeWorld = Callable[..., World]
@@ -111,8 +111,9 @@ def test_joint_cost_of_native_is_one_and_its_weight(world: MakeWorld) -> None:
     np.testing.assert_allclose(value, 1 + fleet.energy_weight)
 
 
-def test_repeat_gives_the_same_fleet_again(world: MakeWorld) -> None:
+def test_a_fleet_taken_again_costs_the_same(world: MakeWorld) -> None:
     fleet, state = world(6)
-    rows = Rows(np.repeat(state.cut, 3, 0), np.repeat(state.opp, 3, 0))
-    costs = planner.joint_cost(repeat(fleet, 3), repeat(state, 3), rows)
+    again = np.zeros(3, int)
+    rows = Rows(state.cut[again], state.opp[again])
+    costs = planner.joint_cost(take(fleet, again), take(state, again), rows)
     np.testing.assert_array_equal(costs, planner.joint_cost(fleet, state, state.rows)[0])

@@ -41,7 +41,7 @@ class Alike:
             return np.repeat(values[:, None], 6, 1)
 
         fleet = replace(
-            fleets.repeat(one, len(cases)),
+            fleets.take(one, np.zeros(len(cases), int)),
             active=np.arange(6) < clusters[:, None],
             count=each(count),
             energy_weight=weight,
