@@ -58,6 +58,11 @@ def find_profile(source: str) -> Profile:
     return profiles.decode(lambda: text, source)
 
 
+def text(source: str) -> str:
+    """A scenario's file as it is, found as by ``load``; raises ScenarioError."""
+    return _read(source)
+
+
 def shipped() -> list[str]:
     """Names of the scenarios that ship with the package."""
     return _data_files(".toml")
@@ -139,6 +144,7 @@ _TABLES: dict[str, type] = {
     "links": scenarios.Link,
     "steps": scenarios.Step,
     "devices": scenarios.Devices,
+    "calibration": scenarios.Calibration,
 }
 
 
@@ -159,11 +165,14 @@ def check(scenario: Scenario, source: str) -> Scenario:
 
 
 def _check_link(where: str, link: scenarios.Link) -> None:
-    if bool(link.steps) == (link.trace is not None):
-        raise ScenarioError(f"{where}: needs either steps or a trace")
+    given = [bool(link.steps), link.trace is not None, link.generated is not None]
+    if sum(given) != 1:
+        raise ScenarioError(f"{where}: needs one of steps, trace or generated")
     rounds = [step.round for step in link.steps]
     if rounds and (rounds[0] != 0 or rounds != sorted(set(rounds))):
         raise ScenarioError(f"{where}.steps: rounds must start at 0 and ascend")
+    if link.jitter_ms > link.rtt_ms:
+        raise ScenarioError(f"{where}.jitter_ms: {link.jitter_ms}: at most rtt_ms, {link.rtt_ms}")
 
 
 def _check_board(where: str, board: scenarios.Board) -> None:

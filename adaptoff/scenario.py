@@ -16,7 +16,7 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Mbps = Annotated[float, Meta(gt=0, le=100_000)]
 Watt = Annotated[float, Meta(ge=0, le=1000)]
 Celsius = Annotated[float, Meta(ge=-40, le=200)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,9 +26,13 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Workload(Struct, frozen=True, kw_only=True):
     """What every device trains."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=4096)] = "vgg5"
+    model: FilePath = "vgg5"
     """a shipped network, or for emulation alone a profile's file"""
-    dataset: Literal["digits"] = "digits"
+    dataset: Literal["digits", "cifar10"] = "digits"
+    data_dir: FilePath | None = None
+    """where the files of a data set lie that does not ship, on every device and the server"""
+    alpha: Annotated[float, Meta(ge=0.01, le=1000)] | None = None
+    """concentration of the Dirichlet draw that deals out each class; absent: equal shares"""
     batch_size: Annotated[int, Meta(ge=2, le=1024)] = 50
     batches: Annotated[int, Meta(ge=1, le=10_000)] = 8
     """batches per device and round"""
@@ -90,13 +94,23 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A link: either ``steps`` by round, or a ``trace`` file by time."""
+    """A link: ``steps`` by round, or by time a ``trace`` file or a ``generated`` trace."""
 
     steps: Annotated[list[Step], Meta(max_length=1000)] = []
-    trace: str | None = None
+    trace: FilePath | None = None
     """CSV ``t_s,up_mbps,down_mbps`` or a mahimahi file"""
+    generated: Literal["lte-drive", "wifi-office"] | None = None
+    """a kind of ``generated.KINDS``"""
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """which of the generated traces"""
     trace_round_s: Annotated[float, Meta(gt=0, le=1e5)] = 10.0
     """seconds of the trace from one round's start to the next"""
+    rtt_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    """there and back"""
+    jitter_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    """how far round trips stray, at most ``rtt_ms``"""
+    loss: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    """share of packets that are lost"""
 
 
 class Devices(Struct, frozen=True, kw_only=True):
@@ -105,6 +119,22 @@ class Devices(Struct, frozen=True, kw_only=True):
     board: str
     link: str
     count: Annotated[int, Meta(ge=1, le=MAX_DEVICES)] = 1
+
+
+FittedShare = Annotated[float, Meta(ge=0.1, le=2)]
+
+
+class Calibration(Struct, frozen=True, kw_only=True):
+    """What a testbed was found to give of what is asked of it, for the cost model to know."""
+
+    device_share: FittedShare = 1.0
+    """of the boards' speeds"""
+    server_share: FittedShare = 1.0
+    """of the server's speed"""
+    link_share: FittedShare = 1.0
+    """of the links' rates"""
+    message_ms: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    """added to the round trip of each batch"""
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -117,6 +147,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     boards: dict[str, Board]
     links: dict[str, Link]
     devices: Annotated[list[Devices], Meta(min_length=1, max_length=MAX_DEVICES)]
+    calibration: Calibration = Calibration()
 
     def each_device(self) -> list[Devices]:
         """One entry per device, in device-id order."""

@@ -1,7 +1,8 @@
 """Rates of a link, by round and by time within the round, so that every method meets the same.
 
-A trace goes on in real time within a round, but each round starts at ``trace_round_s`` times its
-number: where a round starts does not depend on how long the ones before took.
+A trace, from a file or generated, goes on in real time within a round, but each round starts at
+``trace_round_s`` times its number: where a round starts does not depend on how long the ones before
+took.
 """
 
 from bisect import bisect_right
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptoff import traces
+from adaptoff import generated, traces
 from adaptoff.fleet import Conditions
 from adaptoff.scenario import Link, Scenario
+from adaptoff.traces import Trace
 
 
 class Schedule:
@@ -20,7 +22,7 @@ class Schedule:
     def __init__(self, link: Link) -> None:
         """Reads the trace, if there is one; raises TraceError."""
         self._link = link
-        self._trace = traces.load(Path(link.trace)) if link.trace else None
+        self._trace = trace_of(link)
         self._rounds = [step.round for step in link.steps]
 
     def rates_bps(self, round_: int, elapsed_s: float = 0.0) -> tuple[float, float]:
@@ -31,18 +33,29 @@ class Schedule:
         return step.up_mbps * 1e6, step.down_mbps * 1e6
 
 
+def trace_of(link: Link) -> Trace | None:
+    """The trace that a link follows, if it follows one; raises TraceError."""
+    if link.generated:
+        return generated.trace(link.generated, link.seed)
+    return traces.load(Path(link.trace)) if link.trace else None
+
+
 def nominal(scenario: Scenario, schedules: list[Schedule], round_: int) -> Conditions:
-    """Conditions (F = 1, one cluster a device) that the scenario names for a round's start."""
+    """Conditions (F = 1, one cluster a device) at a round's start, as the scenario names them.
+
+    They are less what its calibration found.
+    """
+    found = scenario.calibration
     boards = [scenario.boards[group.board] for group in scenario.each_device()]
-    rates = np.array([schedule.rates_bps(round_) for schedule in schedules])
-    zeros = np.zeros((1, len(boards)))
+    rtt_ms = [scenario.links[group.link].rtt_ms for group in scenario.each_device()]
+    rates = np.array([schedule.rates_bps(round_) for schedule in schedules]) * found.link_share
     return Conditions(
-        speed=np.array([[board.speed for board in boards]]),
+        speed=np.array([[board.speed for board in boards]]) * found.device_share,
         up_bps=rates[None, :, 0],
         down_bps=rates[None, :, 1],
-        rtt_s=zeros,
+        rtt_s=(np.array([rtt_ms]) + found.message_ms) / 1e3,
         temp_c=np.array([[board.ambient_c for board in boards]]),
-        server_speed=np.array([scenario.server.speed]),
+        server_speed=np.array([scenario.server.speed]) * found.server_share,
     )
 
 

@@ -80,9 +80,12 @@ class Episode:
 
     def run(self, rows: Rows, replaced: Bools | None = None) -> Round:
         """Run a round with rows (F, G) from anywhere."""
+        return self.after(self.backend.apply(rows), replaced)
+
+    def after(self, seen: Outcome, replaced: Bools | None = None) -> Round:
+        """Take in a round that the backend has run, whoever chose its rows."""
         if replaced is None:
-            replaced = np.zeros(rows.cut.shape, bool)
-        seen = self.backend.apply(rows)
+            replaced = np.zeros(seen.cut.shape, bool)
         if isinstance(self.backend, Live):
             self._see(self.backend.estimates())
         else:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff.envs.fitted import Family, links
-from adaptoff.envs.processes import OUTAGE
+from adaptoff.fitted import Family, links
 from adaptoff.fleet import Bools, Floats
+from adaptoff.processes import OUTAGE
 
 LAGS = np.arange(1, 5)
 REPEATS = 6

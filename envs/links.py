@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptoff.envs import fitted
-from adaptoff.envs.processes import autoregression, held, outages
+from adaptoff import fitted
 from adaptoff.fleet import Bools, Conditions, Floats
+from adaptoff.processes import autoregression, held, outages
 
 LEVEL_BPS, LIMITS_BPS = (1e6, 1e9), (1e5, 10e9)
 CALM, FITTED = 0.25, 0.5

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptoff.envs.processes import log_uniform
 from adaptoff.fleet import Bools, Floats
+from adaptoff.processes import log_uniform
 
 HOT = 0.65
 """share of fleets whose heat limit binds for native, if its devices compute most of the time"""

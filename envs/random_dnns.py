@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from adaptoff.envs.processes import log_uniform
 from adaptoff.fleet import Floats, Ints
+from adaptoff.processes import log_uniform
 
 MIN_CUTS = 3
 LABEL_BYTES = 400.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from adaptoff import traces
-from adaptoff.envs.processes import log_uniform
 from adaptoff.errors import InputError
 from adaptoff.fleet import Floats, Ints
+from adaptoff.processes import log_uniform
 from adaptoff.traces import Trace
 
 

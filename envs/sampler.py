@@ -11,10 +11,10 @@ import numpy as np
 
 from adaptoff.envs import random_boards, random_dnns
 from adaptoff.envs.links import Course, free_share, link_rates
-from adaptoff.envs.processes import log_uniform
 from adaptoff.envs.random_dnns import MIN_CUTS
 from adaptoff.errors import InputError
 from adaptoff.fleet import Bools, Fleet, Floats
+from adaptoff.processes import log_uniform
 
 SPEED_DECADES = 1.5
 """between the devices of one fleet"""

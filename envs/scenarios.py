@@ -1,17 +1,16 @@
 """A scenario as a source for the emulator: one cluster per device group, its links by round."""
 
 import numpy as np
+from msgspec import structs
 
 from adaptoff import fleet as fleets
+from adaptoff import schedule
 from adaptoff.envs.links import Course, free_share
 from adaptoff.errors import InputError
 from adaptoff.fleet import Fleet, Floats
 from adaptoff.messages import MAX_CLUSTERS
 from adaptoff.profile import Profile
-from adaptoff.scenario import Link, Scenario
-from adaptoff.schedule import Schedule
-
-STEADY_RTT_S = 1e-3
+from adaptoff.scenario import Scenario
 
 
 class ScenarioFleet:
@@ -29,30 +28,25 @@ class ScenarioFleet:
             raise InputError(f"{scenario.name}: devices: at most {MAX_CLUSTERS} groups")
         boards = [scenario.boards[group.board] for group in groups]
         self._fleet = fleets.build(profile, scenario, boards, [g.count for g in groups])
-        self._speed = np.array([[board.speed for board in boards]])
-        self._server_speed = np.array([scenario.server.speed])
-        rates = [link_rates(scenario.links[g.link], rounds + 1) for g in groups]
-        self._up_bps, self._down_bps = np.moveaxis(np.array(rates), 0, 2)[:, :, None]
+        one_each = structs.replace(scenario, devices=[structs.replace(g, count=1) for g in groups])
+        schedules = schedule.of_devices(one_each)
+        self._named = [schedule.nominal(one_each, schedules, i) for i in range(rounds + 1)]
         self._loaded = loaded
 
     def draw(self, seed: int) -> tuple[Fleet, Course]:
         """The fleet, and its conditions with the background load of ``seed``."""
         rng = np.random.default_rng(seed)
-        rounds = len(self._up_bps)
+        speed, server_speed = self._of_rounds("speed"), self._of_rounds("server_speed")
         return self._fleet, Course(
-            speed=self._speed * self._free(rng, self._speed.shape),
-            up_bps=self._up_bps,
-            down_bps=self._down_bps,
-            rtt_s=np.full((rounds, *self._speed.shape), STEADY_RTT_S),
-            server_speed=self._server_speed * self._free(rng, self._server_speed.shape),
+            speed=speed * self._free(rng, speed.shape[1:]),
+            up_bps=self._of_rounds("up_bps"),
+            down_bps=self._of_rounds("down_bps"),
+            rtt_s=self._of_rounds("rtt_s"),
+            server_speed=server_speed * self._free(rng, server_speed.shape[1:]),
         )
 
+    def _of_rounds(self, name: str) -> Floats:
+        return np.stack([getattr(named, name) for named in self._named])
+
     def _free(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        rounds = len(self._up_bps)
-        return free_share(rng, rounds, shape) if self._loaded else np.ones((rounds, *shape))
-
-
-def link_rates(link: Link, rounds: int) -> Floats:
-    """Up and down (2, rounds) in bits per second at the start of each round."""
-    schedule = Schedule(link)
-    return np.array([schedule.rates_bps(i) for i in range(rounds)]).T
+        return free_share(rng, len(self._named), shape) if self._loaded else np.ones(shape)

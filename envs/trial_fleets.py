@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from adaptoff.envs import boards
-from adaptoff.envs.processes import log_uniform
 from adaptoff.fleet import Fleet, Floats, Ints
+from adaptoff.processes import log_uniform
 from adaptoff.profile import Profile
 
 CLUSTERS, MEMBERS = (2, 5), (1, 3)

@@ -12,10 +12,10 @@ import numpy as np
 
 from adaptoff.envs import trial_fleets
 from adaptoff.envs.links import Course
-from adaptoff.envs.processes import autoregression, held, log_uniform
 from adaptoff.envs.replay import Replay, Traces
 from adaptoff.errors import InputError
 from adaptoff.fleet import Fleet, Floats
+from adaptoff.processes import autoregression, held, log_uniform
 from adaptoff.profile import Profile
 
 SPEED_SPAN = 20.0

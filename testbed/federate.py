@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adaptoff.errors import BadTensor
-from adaptoff.testbed.data import Samples
+from adaptoff.testbed.samples import Samples
 from adaptoff.testbed.split import State, check_state, specs_of
 
 EVALUATION_BATCH = 100
@@ -38,7 +38,7 @@ def accuracy(model: nn.Sequential, test: Samples) -> float:
     with torch.inference_mode():
         for first in range(0, len(test), EVALUATION_BATCH):
             part = slice(first, first + EVALUATION_BATCH)
-            guesses = model(torch.from_numpy(test.images[part])).argmax(dim=1).numpy()
+            guesses = model(torch.from_numpy(test.inputs(part))).argmax(dim=1).numpy()
             hits += int((guesses == test.labels[part]).sum())
     model.train(training)
     return hits / len(test)

@@ -9,8 +9,8 @@ from adaptoff.controller import Controller
 from adaptoff.scenario import Workload
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.cpu import PacedCpu
-from adaptoff.testbed.data import Samples
 from adaptoff.testbed.link import Link
+from adaptoff.testbed.samples import Samples
 
 
 @dataclass

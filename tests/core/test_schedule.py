@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from adaptoff import schedule
 from adaptoff.scenario import Link, Scenario, Step
 from adaptoff.schedule import Schedule
@@ -28,3 +30,10 @@ def test_nominal_conditions_are_the_scenario_s(scenario: Scenario) -> None:
     assert at.up_bps.tolist() == [[5e6, 5e6, 8e6]]
     assert at.down_bps.tolist() == [[10e6, 10e6, 20e6]]
     assert (at.temp_c == 25).all()
+
+
+def test_nominal_round_trips_are_those_of_the_links(scenario: Scenario) -> None:
+    wifi = replace(scenario.links["wifi"], rtt_ms=40.0)
+    slower = replace(scenario, links=scenario.links | {"wifi": wifi})
+    at = schedule.nominal(slower, schedule.of_devices(slower), 0)
+    assert at.rtt_s.tolist() == [[0.04, 0.04, 0.0]]

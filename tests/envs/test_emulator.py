@@ -2,16 +2,18 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from adaptoff.envs.emulator import EmulatedFleet, travelled
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.links import Course
 from adaptoff.envs.sampler import Limits, RandomFleets
-from adaptoff.envs.scenarios import ScenarioFleet, link_rates
+from adaptoff.envs.scenarios import ScenarioFleet
 from adaptoff.errors import InputError
 from adaptoff.fleet import Fleet, Floats, Outcome, Rows
 from adaptoff.observation import Observation
-from adaptoff.scenario import Link, Step
+from adaptoff.profile import Profile
+from adaptoff.scenario import Calibration, Link, Scenario, Step
 from tests.envs.contract import check_backend, check_outcome
 
 SMALL = RandomFleets(6, 5, Limits(3, 5, 3))
@@ -129,11 +131,10 @@ def test_rows_that_do_not_exist_are_refused(bad: Rows) -> None:
 
 
 def test_a_scenarios_links_change_by_round(scenario, profile) -> None:
-    rates = link_rates(
-        Link(steps=[Step(up_mbps=8, down_mbps=9), Step(round=2, up_mbps=1, down_mbps=2)]), 4
-    )
-    np.testing.assert_array_equal(rates[0], [8e6, 8e6, 1e6, 1e6])
-    np.testing.assert_array_equal(rates[1], [9e6, 9e6, 2e6, 2e6])
+    link = Link(steps=[Step(up_mbps=8, down_mbps=9), Step(round=2, up_mbps=1, down_mbps=2)])
+    course = course_of(scenario, profile, link, 3)
+    assert course.up_bps[:, 0, 0].tolist() == [8e6, 8e6, 1e6, 1e6]
+    assert course.down_bps[:, 0, 0].tolist() == [9e6, 9e6, 2e6, 2e6]
     backend = EmulatedFleet(ScenarioFleet(scenario, profile, 6))
     backend.reset(0)
     for _ in range(4):
@@ -143,11 +144,30 @@ def test_a_scenarios_links_change_by_round(scenario, profile) -> None:
     check_backend(backend)
 
 
-def test_a_traces_rates_follow_the_round_index(tmp_path) -> None:
+def test_a_traces_rates_follow_the_round_index(scenario, profile, tmp_path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("t_s,up_mbps,down_mbps\n0,1,2\n10,3,4\n20,5,6\n")
-    rates = link_rates(Link(trace=str(path), trace_round_s=10.0), 3)
-    np.testing.assert_array_equal(rates, np.array([[1, 3, 5], [2, 4, 6]]) * 1e6)
+    course = course_of(scenario, profile, Link(trace=str(path), trace_round_s=10.0), 2)
+    assert course.up_bps[:, 0, 0].tolist() == [1e6, 3e6, 5e6]
+    assert course.down_bps[:, 0, 0].tolist() == [2e6, 4e6, 6e6]
+
+
+def test_a_calibration_holds_for_the_emulator(scenario, profile) -> None:
+    found = Calibration(device_share=0.5, server_share=0.8, link_share=0.9, message_ms=4.0)
+    plain = ScenarioFleet(scenario, profile, 2, loaded=False).draw(0)[1]
+    fitted = ScenarioFleet(
+        structs.replace(scenario, calibration=found), profile, 2, loaded=False
+    ).draw(0)[1]
+    np.testing.assert_allclose(fitted.speed, 0.5 * plain.speed)
+    np.testing.assert_allclose(fitted.server_speed, 0.8 * plain.server_speed)
+    np.testing.assert_allclose(fitted.up_bps, 0.9 * plain.up_bps)
+    np.testing.assert_allclose(fitted.rtt_s, plain.rtt_s + 0.004)
+
+
+def course_of(scenario: Scenario, profile: Profile, link: Link, rounds: int) -> Course:
+    """Conditions of a fleet whose first devices have this link."""
+    links = {**scenario.links, scenario.devices[0].link: link}
+    return ScenarioFleet(structs.replace(scenario, links=links), profile, rounds).draw(0)[1]
 
 
 @dataclass

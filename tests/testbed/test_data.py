@@ -1,15 +1,18 @@
 """Data: the real digits, shards for any fleet, batches that depend on nothing but their key."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from adaptoff.errors import DatasetError
-from adaptoff.testbed import data
+from adaptoff.scenario import Workload
+from adaptoff.testbed import augment, data, digits
 
 
-@pytest.fixture(scope="module")
-def digits():
+@pytest.fixture(scope="module", name="digits")
+def loaded():
     return data.load("digits")
 
 
@@ -19,7 +22,7 @@ def _take(samples, count=2, batch_size=50, **key):
 
 
 def test_the_digits_are_those_of_sklearn_scaled_up():
-    images, labels = data.DATASETS["digits"]()
+    images, labels = digits.everything()
     small = load_digits()
     np.testing.assert_array_equal(labels, small.target)
     assert images.shape == (1797, 3, 32, 32)
@@ -50,8 +53,12 @@ def test_the_training_set_is_normalised(digits):
 
 
 def test_an_unknown_dataset_names_what_is_allowed():
-    with pytest.raises(DatasetError, match=r"'cifar'.*digits"):
+    with pytest.raises(DatasetError, match=r"'cifar'.*digits, cifar10$"):
         data.load("cifar")
+
+
+def test_a_scenario_may_name_exactly_the_datasets_that_there_are():
+    assert get_args(Workload.__annotations__["dataset"]) == data.DATASETS
 
 
 @pytest.mark.parametrize("alpha", [None, 0.01, 0.5, 1000])
@@ -141,7 +148,7 @@ def test_augmentation_moves_and_dims_but_keeps_the_digit(digits):
 
 def _best_match(image, original):
     """Correlation of the image with the original, shifted as far as augmentation may."""
-    reach = range(-data.SHIFT_PX, data.SHIFT_PX + 1)
+    reach = range(-augment.SHIFT_PX, augment.SHIFT_PX + 1)
     inner = (slice(None), slice(4, -4), slice(4, -4))
     shifted = [np.roll(original, (down, right), (1, 2))[inner] for down in reach for right in reach]
     return max(np.corrcoef(image[inner].ravel(), other.ravel())[0, 1] for other in shifted)

@@ -3,8 +3,7 @@
 A link has a level; around it, the logarithm of its rate is ``sd`` times a unit process: a share
 ``jump_share`` of its variance jumps anew with probability ``jump_rate`` a step, the rest is an
 AR(1) with coefficient ``rho``; outages come on top. Links differ in level and in ``sd``,
-log-normally. ``benchmarks/links.py`` fits them (``fitting``) and says how well they reproduce the
-traces.
+log-normally. ``benchmarks/links.py`` fits them and says how well they reproduce the traces.
 
 Sources: hsdpa, 3G while travelling, fcc16, wired broadband, and oboe, video sessions, are downlinks
 from confiwent/Real-world-bandwidth-traces; starlink, LEO satellite from a car, is the downlink of
@@ -15,8 +14,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from adaptoff.envs.processes import autoregression, held, outages
 from adaptoff.fleet import Floats, Ints
+from adaptoff.processes import autoregression, held, outages
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ FAMILIES = {  # level, its sd, sd, its sd, rho, jumps: rate, share, outages: rat
     "starlink": Family(1.94e+08, 0.193, 0.498, 0.209, 0.857, 0.14, 0.35, 0.0141, 2.2, -5.12),
 }
 # fmt: on
-"""in steps of 5 s, as long as a round; docs/decisions/0016 has those of 1 s"""
+"""in steps of ``STEP_S``, as long as a round; docs/decisions/0016 has those of 1 s"""
+STEP_S = 5.0
 
 
 def links(rng: np.random.Generator, family: Family, steps: int, n_links: int) -> Floats:
