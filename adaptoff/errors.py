@@ -6,7 +6,8 @@ AdaptoffError            catch this to catch all; carries the exit code of the C
 │   ├── ProfileError     a DNN profile
 │   ├── TraceError       a bandwidth trace
 │   ├── PolicyError      a frozen policy or a checkpoint
-│   └── DatasetError     training data
+│   ├── DatasetError     training data
+│   └── KeysError        a key file or the list of who is let in
 └── RunError             the input was fine, the run failed (exit 1)
     ├── WireError        a peer sent what the protocol does not allow
     │   ├── Malformed    bytes that do not decode, are truncated or trail
@@ -14,7 +15,8 @@ AdaptoffError            catch this to catch all; carries the exit code of the C
     │   └── BadTensor    a shape, dtype or value that the receiver does not accept
     └── LinkError        the connection, not its content
         ├── PeerLost     a peer went silent or its process ended
-        └── Deadline     an answer did not come in time
+        ├── Deadline     an answer did not come in time
+        └── NetworkError the emulated network cannot be made or changed
 """
 
 
@@ -50,6 +52,10 @@ class DatasetError(InputError):
     """Training data is wrong or missing."""
 
 
+class KeysError(InputError):
+    """A key file or the list of who is let in is wrong, missing or open to others."""
+
+
 class RunError(AdaptoffError):
     """The input was fine, the run failed."""
 
@@ -80,3 +86,7 @@ class PeerLost(LinkError):
 
 class Deadline(LinkError):
     """An answer did not come in time."""
+
+
+class NetworkError(LinkError):
+    """The emulated network cannot be made or changed."""

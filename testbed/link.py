@@ -11,13 +11,14 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from adaptoff.errors import Deadline, LinkError
-from adaptoff.messages import AnyMessage
+from adaptoff.messages import AnyMessage, Fault
 from adaptoff.testbed import wire
+from adaptoff.testbed.keys import ClientKeys, ServerKeys
 from adaptoff.testbed.pace import RateAt
 from adaptoff.testbed.peer import SERVER, Received
 from adaptoff.testbed.peers import Peers
@@ -49,26 +50,43 @@ class Link:
     the ``peer`` of what was received; elsewhere the only peer is ``SERVER``.
     """
 
-    def __init__(self, endpoint: str, config: Config | None, *, server: bool) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], config: Config | None,
+        keys: ServerKeys | ClientKeys | None, *, server: bool,
+    ) -> None:  # fmt: skip
         config = config or Config()
         session = secrets.randbelow(2**63 - 1) + 1
         self._peers = Peers(config, session, time.monotonic(), server=server)
         self._state = threading.Condition()
         self._waiting = 0
         self._touched_s = time.monotonic()
-        self._pump = Pump(self._peers, self._state, self._alive)
-        self.endpoint = self._pump.attach(endpoint)
+        self._pump = Pump(self._peers, self._state, self._alive, keys)
+        self.endpoints = [self._pump.attach(endpoint) for endpoint in endpoints]
         self._pump.start()
 
     @classmethod
-    def bind(cls, endpoint: str = "tcp://127.0.0.1:*", config: Config | None = None) -> Self:
-        """A server; ``endpoint`` has the port that was taken. Raises LinkError."""
-        return cls(endpoint, config, server=True)
+    def bind(
+        cls, endpoint: str | Sequence[str] = "tcp://127.0.0.1:*", config: Config | None = None,
+        keys: ServerKeys | None = None,
+    ) -> Self:  # fmt: skip
+        """A server at one or several endpoints, all of them plain or all with ``keys``.
+
+        ``endpoints`` have the ports that were taken. Raises LinkError.
+        """
+        endpoints = [endpoint] if isinstance(endpoint, str) else endpoint
+        return cls(endpoints, config, keys, server=True)
 
     @classmethod
-    def connect(cls, endpoint: str, config: Config | None = None) -> Self:
+    def connect(
+        cls, endpoint: str, config: Config | None = None, keys: ClientKeys | None = None
+    ) -> Self:
         """A device or driver; the server may come later. Raises LinkError for a bad endpoint."""
-        return cls(endpoint, config, server=False)
+        return cls([endpoint], config, keys, server=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The first one."""
+        return self.endpoints[0]
 
     def send(
         self,
@@ -105,6 +123,12 @@ class Link:
         with self._application():
             self._wait(lambda: bool(self._peers.items), end_s, "message")
             return self._peers.take()
+
+    def refuse(self, peer: int, reason: str) -> None:
+        """Tell a peer that it may not take part, and count it as refused. Raises PeerLost."""
+        with self._application():
+            self._peers.refused += 1
+        self.send(Fault(reason=reason), to=peer)
 
     def rates(self, peer: int = SERVER) -> Rates:
         """Of the last measured message in each direction. Raises PeerLost."""
@@ -147,6 +171,11 @@ class Link:
     def malformed(self) -> int:
         """How often something arrived that broke the protocol."""
         return self._peers.malformed
+
+    @property
+    def refused(self) -> int:
+        """How often somebody was not let in, or not as whom it said it was."""
+        return self._peers.refused
 
     def close(self) -> None:
         """Tell the peers, end the thread, close the socket; what is queued is dropped."""

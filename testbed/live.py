@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from adaptoff.messages import (
     RunRound,
     Welcome,
 )  # fmt: skip
+from adaptoff.testbed.keys import for_client
 from adaptoff.testbed.link import Config, Link
 
 JOIN_S = 60.0
@@ -36,10 +38,19 @@ CLOSE_S = 0.5
 class LiveFleet:
     """One fleet (F = 1) over ZeroMQ. A lost server is a PeerLost, a failed round a RunError."""
 
-    def __init__(self, endpoint: str, watch: Callable[[], None] = lambda: None) -> None:
-        """``watch`` is called while waiting and may raise, say when a child process died."""
+    def __init__(
+        self, endpoint: str, watch: Callable[[], None] = lambda: None,
+        keys: str | Path | None = None, *, insecure: bool = False,
+    ) -> None:  # fmt: skip
+        """``watch`` is called while waiting and may raise, say when a child process died.
+
+        ``keys`` is the directory of driver.key and server.pub; the default one where ``endpoint``
+        is not on this machine, unless ``insecure``. Raises KeysError.
+        """
+        chosen = Path(keys) if keys is not None else None
+        mine = for_client(endpoint, "driver", chosen, insecure=insecure)
         # a driver may think for long between two rounds
-        self._link = Link.connect(endpoint, Config(hang_s=HANG_S))
+        self._link = Link.connect(endpoint, Config(hang_s=HANG_S), mine)
         self._watch = watch
         self._commands = count(1)
         self._report: RoundReport | None = None

@@ -32,6 +32,8 @@ class Received:
     transfer_s: float
     """the whole message's time on the link: by its own rate, else the link's last; 0 if unknown"""
     lost: bool = False
+    who: str | None = None
+    """the name that the peer's key is listed under; None on a link without keys"""
 
 
 @dataclass(slots=True)
@@ -56,8 +58,9 @@ class Total:
 class Peer:
     """All state of one peer."""
 
-    def __init__(self, number: int, config: Config, now_s: float) -> None:
+    def __init__(self, number: int, config: Config, now_s: float, who: str | None = None) -> None:
         self.number = number
+        self.who = who
         self.session: int | None = number or None
         self.route = b""
         self.sender = Sender(config)

@@ -39,6 +39,8 @@ class Peers:
         self.items: deque[Received] = deque()
         self.malformed = 0
         """frames or messages that broke the protocol"""
+        self.refused = 0
+        """who was not let in, or not as whom it said it was"""
         self.held_bytes = 0
         self.news = False
         """set when the application may want to look: an item, an acknowledgement, a loss"""
@@ -88,14 +90,19 @@ class Peers:
 
     # --- from the socket
 
-    def receive(self, route: bytes, frames: Sequence[Buffer], now_s: float) -> None:
-        """Take one multipart; whatever a peer sends, nothing is raised and no one else suffers."""
+    def receive(
+        self, route: bytes, frames: Sequence[Buffer], now_s: float, who: str | None = None
+    ) -> None:
+        """Take one multipart; whatever a peer sends, nothing is raised and no one else suffers.
+
+        ``who`` is the name that the sender's key is listed under.
+        """
         try:
             envelope = wire.decode_envelope(frames[0] if frames else b"")
         except WireError as error:
             self.refuse(route, str(error))
             return
-        peer = self._find(route, envelope, now_s)
+        peer = self._find(route, envelope, now_s, who)
         if peer is None:
             return
         try:
@@ -110,6 +117,12 @@ class Peers:
         number = self._routes.get(route) if self.server else SERVER
         if number in self._peers:
             self._give_up(self._peers[number], reason)
+
+    def shut_out(self, reasons: Sequence[str]) -> None:
+        """Somebody was not let in, or on a client: the server did not let this end in."""
+        self.refused += len(reasons)
+        if reasons and not self.server and SERVER in self._peers:
+            self._give_up(self._peers[SERVER], reasons[0])
 
     # --- to the socket
 
@@ -153,9 +166,11 @@ class Peers:
 
     # --- inside
 
-    def _find(self, route: bytes, envelope: AnyEnvelope, now_s: float) -> Peer | None:
+    def _find(
+        self, route: bytes, envelope: AnyEnvelope, now_s: float, who: str | None
+    ) -> Peer | None:
         if self.server:
-            peer = self._find_client(route, envelope, now_s)
+            peer = self._find_client(route, envelope, now_s, who)
         else:
             peer = self._find_server(envelope)
         if peer:
@@ -171,19 +186,26 @@ class Peers:
             return None
         return peer
 
-    def _find_client(self, route: bytes, envelope: AnyEnvelope, now_s: float) -> Peer | None:
+    def _find_client(
+        self, route: bytes, envelope: AnyEnvelope, now_s: float, who: str | None
+    ) -> Peer | None:
         number = envelope.session
         if self._routes.get(route, number) != number:
             self.refuse(route, "a second session on one connection")
             return None
-        if number not in self._peers and not self._admit_peer(route, envelope, now_s):
+        if number not in self._peers and not self._admit_peer(route, envelope, now_s, who):
             return None
         peer = self._peers[number]
+        if peer.who != who:  # whoever learns of a session cannot take it over
+            self.refused += 1
+            return None
         self._routes.pop(peer.route, None)
         self._routes[route] = number
         return peer
 
-    def _admit_peer(self, route: bytes, envelope: AnyEnvelope, now_s: float) -> bool:
+    def _admit_peer(
+        self, route: bytes, envelope: AnyEnvelope, now_s: float, who: str | None
+    ) -> bool:
         number = envelope.session
         reason = self._given_up.get(number)
         if reason is None and len(self._peers) >= self.config.peers:
@@ -191,7 +213,7 @@ class Peers:
         if reason is None and not (isinstance(envelope, Data) and envelope.seq == 0):
             reason = "unknown session"
         if reason is None:
-            self._peers[number] = Peer(number, self.config, now_s)
+            self._peers[number] = Peer(number, self.config, now_s, who)
         elif not isinstance(envelope, Drop):
             self._reply(route, Drop(self.session, reason))
         return reason is None
@@ -244,7 +266,7 @@ class Peers:
         self.news = peer.introduced = True
         self.items.append(Received(
             peer.number, got.message, got.arrays, got.nbytes, got.started_s, got.finished_s,
-            got.rate_bps, 8 * got.nbytes / rate_bps if rate_bps else 0.0,
+            got.rate_bps, 8 * got.nbytes / rate_bps if rate_bps else 0.0, who=peer.who,
         ))  # fmt: skip
 
     def _hold(self, number: int, nbytes: int) -> None:
@@ -267,7 +289,7 @@ class Peers:
         if self.server and not peer.introduced:
             return
         self.items.append(Received(
-            peer.number, Fault(reason=reason), [], 0, 0.0, 0.0, None, 0.0, lost=True
+            peer.number, Fault(reason=reason), [], 0, 0.0, 0.0, None, 0.0, lost=True, who=peer.who
         ))  # fmt: skip
 
     def _reply(self, route: bytes, envelope: AnyEnvelope) -> None:

@@ -1,4 +1,4 @@
-"""The thread that owns the socket: the only module that touches one.
+"""The thread that owns the socket; with keys, ``guard`` has some more in the same thread.
 
 It reads multiparts, feeds them and the time to ``Peers``, writes what comes back, and sleeps until
 something arrives, the application calls, or the next chunk is due.
@@ -15,15 +15,18 @@ from typing import Any
 import zmq
 
 from adaptoff.errors import LinkError
+from adaptoff.testbed.guard import guard
+from adaptoff.testbed.keys import ClientKeys, ServerKeys
 from adaptoff.testbed.pace import MAX_CHUNK_BYTES
 from adaptoff.testbed.peers import Multipart, Peers
 from adaptoff.testbed.transfer import Config
-from adaptoff.testbed.wire import Buffer
 
 HIGH_WATER = 2048
 """multiparts in ZeroMQ's own queues, per peer: more than a window of chunks and its answers"""
 DRAIN = 256
 """multiparts read in one go before others get their turn"""
+CURVE_BYTES = 64
+"""more than encryption adds to a frame (33), which counts in ZeroMQ's own bound"""
 LINGER_MS = 100
 """for the last acknowledgements: without it they die with the socket"""
 
@@ -35,8 +38,9 @@ class Pump(threading.Thread):
     """
 
     def __init__(
-        self, peers: Peers, state: threading.Condition, alive: Callable[[float], bool]
-    ) -> None:
+        self, peers: Peers, state: threading.Condition, alive: Callable[[float], bool],
+        keys: ServerKeys | ClientKeys | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(name="adaptoff-link", daemon=True)
         self.closing = False
         self.failure: Exception | None = None
@@ -45,12 +49,17 @@ class Pump(threading.Thread):
         self._alive = alive
         self._context = zmq.Context()
         self._socket = _open(self._context, peers.config, server=peers.server)
+        self._guard = guard(self._context, self._socket, keys)
+        self._named = isinstance(keys, ServerKeys)
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.settimeout(0)
         self._wake_out.settimeout(0)
 
     def attach(self, endpoint: str) -> str:
-        """Bind or connect before the start; returns the endpoint with its port, or LinkError."""
+        """Bind or connect before the start; returns the endpoint with its port, or LinkError.
+
+        May be called again for a further endpoint; after a failure all is closed.
+        """
         try:
             if not self._peers.server:
                 self._socket.connect(endpoint)
@@ -80,6 +89,8 @@ class Pump(threading.Thread):
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake_out.fileno(), zmq.POLLIN)
+        for guarding in self._guard.sockets if self._guard else ():
+            poller.register(guarding, zmq.POLLIN)
         try:
             while not self.closing:
                 _sleep_until(self._turn(), poller)
@@ -98,6 +109,8 @@ class Pump(threading.Thread):
         with self._state:
             self.closing = True
             self._state.notify_all()
+        if self._guard:
+            self._guard.close()
         self._socket.close()
         self._context.term()
         self._wake_in.close()
@@ -105,6 +118,9 @@ class Pump(threading.Thread):
 
     def _turn(self) -> float:
         """Read, think, write; returns when to do so again at the latest."""
+        if self._guard and (reasons := self._guard.refusals()):
+            with self._state:
+                self._peers.shut_out(reasons)
         drained = self._receive()
         with self._state:
             now_s = time.monotonic()
@@ -125,10 +141,12 @@ class Pump(threading.Thread):
             frames, whole = _read(self._socket, most)
             if not frames:
                 return True
-            route = bytes(frames.pop(0)) if self._peers.server else b""
+            who = str(frames[0].get("User-Id")) if self._named else None
+            route = frames.pop(0).bytes if self._peers.server else b""
             with self._state:
                 if whole:
-                    self._peers.receive(route, frames, time.monotonic())
+                    parts = [frame.buffer for frame in frames]
+                    self._peers.receive(route, parts, time.monotonic(), who)
                 else:
                     self._peers.refuse(route, f"more than {most} frames")
         return False
@@ -145,7 +163,8 @@ def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Soc
     made: zmq.Socket[Any] = context.socket(zmq.ROUTER if server else zmq.DEALER)
     made.set(zmq.SNDHWM, HIGH_WATER)
     made.set(zmq.RCVHWM, HIGH_WATER)
-    made.set(zmq.MAXMSGSIZE, max(MAX_CHUNK_BYTES, config.limits.header_bytes))
+    frame_bytes = max(MAX_CHUNK_BYTES, config.limits.header_bytes)
+    made.set(zmq.MAXMSGSIZE, frame_bytes + CURVE_BYTES)
     # before bind: ZeroMQ's listener copies it for peers that leave while the socket closes, and
     # with the default of -1 the context would wait for them forever (libzmq issue 3252)
     made.set(zmq.LINGER, LINGER_MS)
@@ -154,9 +173,9 @@ def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Soc
     return made
 
 
-def _read(source: zmq.Socket[Any], most: int) -> tuple[list[Buffer], bool]:
+def _read(source: zmq.Socket[Any], most: int) -> tuple[list[zmq.Frame], bool]:
     """One multipart, cut off after ``most`` frames, and whether it is whole; empty if none."""
-    frames: list[Buffer] = []
+    frames: list[zmq.Frame] = []
     more = True
     while more:
         try:
@@ -165,7 +184,7 @@ def _read(source: zmq.Socket[Any], most: int) -> tuple[list[Buffer], bool]:
             return [], True
         more = frame.more
         if len(frames) <= most:
-            frames.append(frame.buffer)
+            frames.append(frame)
     return frames[:most], len(frames) <= most
 
 
