@@ -1,0 +1,104 @@
+"""What is said to the broker of a network: JSON, one order a line, one answer a line."""
+
+from ipaddress import IPv4Network
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from adaptoff.scenario import MAX_DEVICES
+
+SERVER = -1
+"""the node that is no device"""
+SUBNET = IPv4Network("10.77.0.0/16")
+MAX_STEPS = 10_000
+LINE_BYTES = 1 << 20
+
+RateBps = Annotated[float, Meta(ge=1e3, le=1e10)]
+"""payload bits per second: a slower TBF cannot be expressed, a faster one not be kept up with"""
+Moment = Annotated[float, Meta(ge=-1e7, le=1e10)]
+Device = Annotated[int, Meta(ge=0, lt=MAX_DEVICES)]
+
+
+def address(node: int) -> str:
+    """Of SERVER, or of a device by its number."""
+    return str(SUBNET[node + 2])
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """To one device's link."""
+
+    device: Device
+
+
+class Rates(msgspec.Struct, frozen=True, array_like=True):
+    """Both directions of a link."""
+
+    up_bps: RateBps
+    down_bps: RateBps
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """Rates that hold from ``offset_s`` after the start of their timeline on."""
+
+    offset_s: Moment
+    up_bps: RateBps
+    down_bps: RateBps
+
+
+class SetRates(Order, frozen=True, tag="rates"):
+    """From now on; ends a timeline."""
+
+    rates: Rates
+
+
+class Play(Order, frozen=True, tag="play"):
+    """A timeline instead of the earlier one; ``start_s`` is a CLOCK_MONOTONIC moment."""
+
+    start_s: Moment
+    steps: Annotated[list[Step], Meta(min_length=1, max_length=MAX_STEPS)]
+
+    @property
+    def offsets_s(self) -> list[float]:
+        """Of the steps."""
+        return [step.offset_s for step in self.steps]
+
+
+class SetLink(Order, frozen=True, tag="link"):
+    """Pull the cable, or put it in again."""
+
+    connected: bool
+
+
+AnyOrder = SetRates | Play | SetLink
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The order is carried out; a timeline has begun."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Nothing was changed."""
+
+    why: str
+
+
+AnyAnswer = Done | Refused
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """First line of the broker's standard input; when that ends, so does the network."""
+
+    host: str
+    """the namespace that must never be written to"""
+    rates: Annotated[list[Rates], Meta(min_length=1, max_length=MAX_DEVICES)]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The one line that the broker prints."""
+
+    pid: int
+    """in the host's process namespace"""
+    control: str
+    namespaces: list[int]
+    """the broker's descriptors: of the server, then of each device"""
