@@ -12,7 +12,7 @@ from msgspec import Meta
 from adaptoff.profile import Profile
 from adaptoff.scenario import MAX_DEVICES, Scenario
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_CLUSTERS = 8
 GONE = 255
 
@@ -108,6 +108,8 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     scenario: Scenario
     profile: Profile
     dilation: Annotated[float, Meta(ge=1, le=1000)]
+    paced: bool
+    """whether devices are to hold back what they send, to the scenario's rates"""
 
 
 class Reset(Message, frozen=True, kw_only=True, tag="reset"):
@@ -209,7 +211,9 @@ class RoundReport(Message, frozen=True, kw_only=True, tag="round-report"):
     figures: FleetFigures
     accuracy: Annotated[float, Meta(ge=0, le=1)]
     valid: bool
-    """false when the host could not keep the emulated pace"""
+    """false when the host could not keep the emulated pace, not even in the last attempt"""
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 1
+    """how often it was run until it was valid"""
 
 
 class Fault(Message, frozen=True, kw_only=True, tag="fault"):

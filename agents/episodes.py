@@ -54,10 +54,11 @@ def _play(method: Method, backend: EmulatedFleet, seed: int, rounds: int) -> Epi
     episode = Episode(backend)
     warm_up = episode.reset(seed)
     method.reset(backend, seed)
-    return _episodes(episode.fleet, warm_up, [play_round(method, episode) for _ in range(rounds)])
+    return episodes_of(episode.fleet, warm_up, [play_round(method, episode) for _ in range(rounds)])
 
 
-def _episodes(fleet: Fleet, warm_up: Outcome, done: Sequence[Round]) -> Episodes:
+def episodes_of(fleet: Fleet, warm_up: Outcome, done: Sequence[Round]) -> Episodes:
+    """What came of the rounds ``done`` after the native ``warm_up``."""
     seen = [warm_up, *(each.outcome for each in done)]
     return Episodes(
         cost=np.mean([each.cost for each in done], 0),

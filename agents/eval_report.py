@@ -52,9 +52,9 @@ def _parts(result: Json) -> Iterator[str]:
     known = result["provenance"]
     few = FEW if 1 < len(known["seeds"]) < 20 else ""
     yield tiles(_headline(result))
-    yield section("All classes", _methods(result["methods"]), METHODS + few)
+    yield section("All classes", methods_table(result["methods"]), METHODS + few)
     if result["paired"]:
-        yield section("The policy against each other method", _paired(result), PAIRED)
+        yield section("The policy against each other method", paired_table(result), PAIRED)
     yield figure("Regret", REGRET, svg(lambda: eval_plots.regret(result)))
     yield figure("Time and energy", _front_caption(result), svg(lambda: eval_plots.front(result)))
     line = result["timeline"]
@@ -63,7 +63,7 @@ def _parts(result: Json) -> Iterator[str]:
     yield figure("Its decisions", caption, svg(lambda: eval_timeline.decisions(line)))
     if len(result["classes"]) > 1:
         for name, each in result["classes"].items():
-            yield section(name, _methods(each["methods"]))
+            yield section(name, methods_table(each["methods"]))
     yield section("Provenance", table([], known.items()))
 
 
@@ -82,7 +82,8 @@ def _headline(result: Json) -> dict[str, str]:
     }
 
 
-def _methods(figures: Json) -> str:
+def methods_table(figures: Json) -> str:
+    """A row for each method's figures."""
     rows = [[name, *(_cell(each[key], key) for key in COLUMNS)] for name, each in figures.items()]
     return table(["method", *COLUMNS.values()], rows)
 
@@ -93,7 +94,7 @@ def _cell(found: Json, key: str) -> tuple[str, ...]:
     return say(found["mean"]), span(found, say), over_episodes
 
 
-def _paired(result: Json) -> str:
+def paired_table(result: Json) -> str:
     """A row for each other method, a column for each class."""
     parts = {"all classes": result, **result["classes"]}
     if len(result["classes"]) == 1:

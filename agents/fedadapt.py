@@ -55,8 +55,8 @@ class FedAdapt:
 class FedAdaptConstant(Forgetful):
     """FedAdapt's shipped agent: always pool1 for the slow group and native for the others.
 
-    Other DNNs are cut nearest to VGG-5's share of work at pool1; the slow group is the cluster
-    that was slowest in the native warm-up round.
+    Other DNNs are cut nearest to VGG-5's share of work at pool1; the slow group is that of the
+    native warm-up round.
     """
 
     name: str = "fedadapt-constant"
@@ -68,9 +68,8 @@ class FedAdaptConstant(Forgetful):
     def choose(self, fleet: Fleet, state: FleetState) -> Rows:
         """Rows (F, G)."""
         if self._rows is None:
-            seconds = np.where(fleet.active, native_iteration_s(fleet, state), 0.0)
-            slowest = seconds.argmax(1)[:, None] == np.arange(fleet.shape[1])
-            self._rows = nearest(fleet, state, np.where(slowest, POOL1_SHARE, 1.0))
+            slow = slow_and_fast(fleet, native_iteration_s(fleet, state)) == SLOW
+            self._rows = nearest(fleet, state, np.where(slow, POOL1_SHARE, 1.0))
         return self._rows
 
 

@@ -1,7 +1,8 @@
-"""The figures of the demo's report: a result -> SVG text."""
+"""The figures of live runs: a result -> SVG text."""
 
 import math
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -25,9 +26,20 @@ from adaptoff.agents.drawing import (
     render,
     shade,
 )
-from adaptoff.agents.results import Json, device_label, methods, numbers, rounds_of, series
+from adaptoff.agents.results import (
+    Json,
+    chosen,
+    device_label,
+    methods,
+    numbers,
+    rounds_of,
+    series,
+)
 
-COLOURS = {"native": GREY, "adaptive": BLUE, "constant": ORANGE, "constant_each": GREEN}
+COLOURS = {
+    "native": GREY, "adaptive": BLUE, "policy": BLUE, "constant": ORANGE, "constant_each": GREEN,
+    "oracle": GREEN,
+}  # fmt: skip
 PARTS = {
     "device_s": ("computing", BLUE),
     "link_s": ("link", ORANGE),
@@ -61,19 +73,20 @@ def _by_round(axes: Axes, run: Json) -> None:
 def lines(result: Json, key: str, label: str) -> Figure:
     """One figure per round and method."""
     figure, (axes,) = new_figure(3.0)
-    for (name, run), mark in zip(methods(result).items(), MARKS, strict=False):
-        values = numbers(run[key])
-        axes.plot(rounds_of(run), values, color=COLOURS[name], marker=mark, label=name)
+    styles = zip(cycle(MARKS), cycle(LINES), strict=False)
+    for (name, run), (mark, line) in zip(methods(result).items(), styles, strict=False):
+        colour = COLOURS.get(name, line)
+        axes.plot(rounds_of(run), numbers(run[key]), color=colour, marker=mark, label=name)
     axes.margins(y=0.1)
     axes.set(xlabel="round", ylabel=label, ylim=(0, None))
     axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
-    _by_round(axes, result["native"])
+    _by_round(axes, methods(result)["native"])
     return figure
 
 
 def decisions(result: Json) -> Figure:
-    """Cuts of the adaptive run as steps, operating points as shade; one row a device."""
-    run, shown = result["adaptive"], result["devices"][:MAX_DRAWN]
+    """Cuts of the controller as steps, operating points as shade; one row a device."""
+    run, shown = methods(result)[chosen(result)], result["devices"][:MAX_DRAWN]
     figure, rows = new_figure(1.0 + 0.75 * len(shown), rows=len(shown))
     native = {d["id"]: _top(result, d["id"]) for d in shown}
     for axes, device in zip(rows, shown, strict=True):
@@ -128,8 +141,8 @@ def _number(axes: Axes, rounds: list[int], cut: list[float]) -> None:
 
 
 def bandwidth(result: Json) -> Figure:
-    """Measured payload rates of the adaptive run, one line a device."""
-    run = result["adaptive"]
+    """Measured payload rates of the controller's run, one line a device."""
+    run = methods(result)[chosen(result)]
     figure, pair = new_figure(3.4, columns=2)
     for axes, key, title in zip(
         pair, ("up_mbps", "down_mbps"), ("uplink", "downlink"), strict=True
@@ -149,11 +162,11 @@ def bandwidth(result: Json) -> Figure:
 
 
 def shares(result: Json) -> Figure:
-    """Where a device's mean round goes, native beside adaptive, on the same scale."""
+    """Where a device's mean round goes, native beside the controller, on the same scale."""
     shown = result["devices"][:MAX_DRAWN]
     figure, pair = new_figure(1.3 + 0.38 * len(shown), columns=2)
-    for axes, name in zip(pair, ("native", "adaptive"), strict=True):
-        _stack(axes, result[name], shown)
+    for axes, name in zip(pair, ("native", chosen(result)), strict=True):
+        _stack(axes, methods(result)[name], shown)
         axes.set(title=name, xlabel="seconds a round, mean")
         axes.grid(visible=True, axis="x")
     pair[0].set_yticks(range(len(shown)), [device_label(device) for device in shown])

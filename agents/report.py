@@ -21,8 +21,8 @@ CAPTIONS = {
     ),
     "bandwidth": (
         "Bandwidth",
-        "Payload rates that the devices measured in the adaptive run; a gap is a round in which "
-        "nothing was measured.",
+        "Payload rates that the devices measured in the controller's run; a gap is a round in "
+        "which nothing was measured.",
     ),
     "shares": ("Where the time goes", "The mean round of each device, by what it was spent on."),
     "accuracy": ("Accuracy", "Of the averaged model after each round, on held-out samples."),
@@ -38,10 +38,10 @@ def render(result: Json) -> str:
     """The page as text."""
     parts = [
         tiles(_headline(result)),
-        _warnings(result),
-        section("Methods", _methods(result)),
-        *_figures(result),
-        section("Devices", _devices(result)),
+        warnings(result),
+        section("Methods", runs_table(result)),
+        *figures(result),
+        section("Devices", devices_table(result)),
         section("Provenance", table([], result.get("provenance", {}).items())),
     ]
     title = f"adaptoff: {result['model']} on {len(result['devices'])} devices"
@@ -61,7 +61,7 @@ def _change(saved: float) -> str:
     return f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
 
 
-def _warnings(result: Json) -> str:
+def warnings(result: Json) -> str:
     """Rounds whose seconds are not to be trusted."""
     found = {name: run.get("overloaded_rounds") for name, run in methods(result).items()}
     return "".join(
@@ -77,7 +77,8 @@ HEAD = (
 )  # fmt: skip
 
 
-def _methods(result: Json) -> str:
+def runs_table(result: Json) -> str:
+    """A row for each method's run."""
     return table(HEAD, [_method(name, run) for name, run in methods(result).items()])
 
 
@@ -89,7 +90,8 @@ def _method(name: str, run: Json) -> list[Any]:
     ]  # fmt: skip
 
 
-def _figures(result: Json) -> list[str]:
+def figures(result: Json) -> list[str]:
+    """What is drawn, as sections of a page."""
     return [
         figure(CAPTIONS[name][0], CAPTIONS[name][1] + _left_out(result, name), svg)
         for name, svg in draw(result).items()
@@ -103,6 +105,7 @@ def _left_out(result: Json, name: str) -> str:
     return f" The first {MAX_DRAWN} of {total} devices are shown."
 
 
-def _devices(result: Json) -> str:
+def devices_table(result: Json) -> str:
+    """Boards and links of the devices."""
     keys = ["id", "board", "link"]
     return table(keys, [[device[key] for key in keys] for device in result["devices"]])

@@ -1,4 +1,4 @@
-"""Reads the result of a run, as ``adaptoff demo`` writes it, for tables and figures."""
+"""Reads the result of live runs, as ``adaptoff demo`` writes it, for tables and figures."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,15 @@ MAX_LABEL = 24
 
 def methods(result: Json) -> dict[str, Json]:
     """The runs that the result has, by name."""
+    if "runs" in result:
+        return dict(result["runs"])
     return {name: result[name] for name in METHODS if name in result}
+
+
+def chosen(result: Json) -> str:
+    """Which run figures are about: the controller's, or else the last one."""
+    runs = methods(result)
+    return next((name for name in ("adaptive", "policy") if name in runs), list(runs)[-1])
 
 
 def rounds_of(run: Json) -> list[int]:

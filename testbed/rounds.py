@@ -1,7 +1,8 @@
 """Federated rounds: start the devices, average what comes in time, and say what it was."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,20 +12,26 @@ from adaptoff.errors import RunError
 from adaptoff.messages import FleetFigures, RoundReport, RoundStart, RunRound
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.schedule import Schedule
 from adaptoff.testbed import data, federate, models
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.orders import row_of
+from adaptoff.testbed.played import Played
 from adaptoff.testbed.server_round import ServerRound
 from adaptoff.testbed.session import Session, Shapes
-from adaptoff.testbed.shaping import Shaper
-from adaptoff.testbed.split import State, export_state, load_state, rehearse
+from adaptoff.testbed.shaping import Pacing, Shaping
+from adaptoff.testbed.split import export_state, load_state, rehearse
 from adaptoff.testbed.tracker import Clusterer, Tracker
+
+log = logging.getLogger(__name__)
 
 DEADLINE_FACTOR = 4.0
 DEADLINE_MARGIN_S = 2.0
 """a round may take so many times its nominal native one, and this"""
-PACE_TOLERANCE = 1.02
+ATTEMPTS = 3
+"""at a round, as long as this host is too busy for it"""
+MakeShaping = Callable[[Sequence[Schedule], float], Shaping]
 
 
 class Rounds:
@@ -32,16 +39,16 @@ class Rounds:
 
     def __init__(
         self, scenario: Scenario, profile: Profile, dilation: float, link: Link,
-        clusterer: Callable[[], Clusterer],
+        clusterer: Callable[[], Clusterer], shaping: MakeShaping = Pacing,
     ) -> None:  # fmt: skip
         work = scenario.workload
         self._scenario, self._profile, self._link = scenario, profile, link
         self._dilation, self._clusterer = dilation, clusterer
         self._schedules = schedule.of_devices(scenario)
-        self._shapers = [Shaper(s, dilation, up=False) for s in self._schedules]
+        self._shaping = shaping(self._schedules, dilation)
         self._cpu = PacedCpu(scenario.server.speed, dilation, sleep=link.nap)
         rehearse(models.build(work.model, 0), work.batch_size, models.INPUT_SHAPE)
-        self._test = data.load(work.dataset)[1]
+        self._test = data.load(work.dataset, work.data_dir)[1]
         self._server_work_s = profile.column("server_s", work.batch_size)
         self.restart(seed=0)
         self.rewind(seed=0)
@@ -60,25 +67,36 @@ class Rounds:
         self._server_speed = self._scenario.server.speed
 
     def admit(self, device: int, peer: int) -> None:
-        """Shape what is sent to a device."""
-        self._link.shape(peer, self._shapers[device].rate_at)
+        """A device has joined."""
+        self._shaping.admit(self._link, device, peer)
 
     def run(
         self, peers: dict[int, int], command: RunRound, other: Callable[[Received], None]
     ) -> RoundReport:
         """One round of the devices in ``peers`` (device -> peer), which shrinks as they are lost.
 
-        What is not about the round goes to ``other``. Raises RunError for rows that cannot be, and
-        when no device is left.
+        When this host was too busy for the emulated pace, and nobody late for it, it is run again
+        from the same weights. What is not about the round goes to ``other``. Raises RunError for
+        rows that cannot be, and when no device is left.
         """
+        for attempt in range(1, ATTEMPTS + 1):
+            played = self._play(peers, command, other)
+            if played.valid or played.late or attempt == ATTEMPTS:
+                break
+            log.warning("round %d: this host was overloaded: once more", self._round)
+        return self._close(command.command, peers, played, attempt)
+
+    def _play(
+        self, peers: dict[int, int], command: RunRound, other: Callable[[Received], None]
+    ) -> Played:
         starts = {device: self._start(device, command) for device in peers}
-        sessions = {device: self._session(device) for device in peers}
+        sessions = {device: self._session(device) for device in sorted(peers)}
         # a late device's chunks may still be on their way when the weights change
         weights = [array.copy() for array in export_state(self._model)]
         self._cpu.take()
+        most_s = self._deadline_s()
         start_s = time.monotonic()
-        for device in peers:
-            self._shapers[device].begin(self._round, start_s)
+        self._shaping.begin(self._round, start_s, most_s)
         ServerRound(
             number=self._round,
             link=self._link,
@@ -89,11 +107,10 @@ class Rounds:
             sessions=sessions,
             peers=peers,
             other=other,
-        ).run(starts, start_s + self._deadline_s() * self._dilation)
+        ).run(starts, start_s + most_s * self._dilation)
         if not peers:
             raise RunError(f"round {self._round}: no device is left")
-        round_s = (time.monotonic() - start_s) / self._dilation
-        return self._close(command.command, peers, sessions, round_s)
+        return Played(sessions, (time.monotonic() - start_s) / self._dilation, self._cpu.take())
 
     def _start(self, device: int, command: RunRound) -> RoundStart:
         return RoundStart(
@@ -116,32 +133,33 @@ class Rounds:
         return float(native_s) * DEADLINE_FACTOR + DEADLINE_MARGIN_S
 
     def _close(
-        self, command: int, peers: Mapping[int, int], sessions: Mapping[int, Session],
-        round_s: float,
-    ) -> RoundReport:  # fmt: skip
-        """Average, evaluate and tell; what is not complete now is late."""
-        done = {d: s for d, s in sorted(sessions.items()) if s.done}
-        late = {d: s.row for d, s in sorted(sessions.items()) if d not in done}
-        alive = {d: row for d, row in late.items() if d in peers}
-        seen = [s.telemetry for s in done.values() if s.telemetry is not None]
-        self._average(done)
-        busy = self._measure_server(sessions)
+        self, command: int, peers: Mapping[int, int], played: Played, attempts: int
+    ) -> RoundReport:
+        """Average, evaluate and tell."""
+        seen = played.telemetry
+        alive = {device: row for device, row in played.late.items() if device in peers}
+        if played.states:  # all trained as many samples: the scenario's, not what they claim
+            ones = [1] * len(played.states)
+            load_state(self._model, federate.average(played.states, ones))
+        self._measure_server(played)
         if not self._figures and (alive or not seen):
-            raise RunError(f"devices {list(late)} did not finish the warm-up round in time")
+            late = list(played.late)
+            raise RunError(f"devices {late} did not finish the warm-up round in time")
         if seen or self._tracker.knows_any(alive):
             self._figures = self._tracker.update(
-                self._round, seen, alive, round_s, self._server_speed
+                self._round, seen, alive, played.round_s, self._server_speed
             )
         report = RoundReport(
             command=command,
             round=self._round,
-            round_s=round_s,
+            round_s=played.round_s,
             telemetry=seen,
-            late=list(late),
-            decisions=[s.decision for s in sessions.values() if s.decision],
+            late=list(played.late),
+            decisions=played.decisions,
             figures=self._known_figures(),
             accuracy=federate.accuracy(self._model, self._test),
-            valid=max([busy, *(t.pace_error for t in seen)]) <= PACE_TOLERANCE,
+            valid=played.valid,
+            attempts=attempts,
         )
         self._round += 1
         return report
@@ -151,15 +169,11 @@ class Rounds:
             raise RunError("no figures before the warm-up round")
         return self._figures
 
-    def _average(self, done: Mapping[int, Session]) -> None:
-        states: list[State] = [s.state for s in done.values() if s.state is not None]
-        if states:  # all trained the same number of samples: the scenario's, not what they claim
-            load_state(self._model, federate.average(states, [1] * len(states)))
-
-    def _measure_server(self, sessions: Mapping[int, Session]) -> float:
-        """Update the measured speed; returns the pace error."""
-        busy = self._cpu.take()
-        work_s = sum(s.batches * self._server_work_s[s.row.cut] for s in sessions.values() if s.row)
-        if busy.wall_s > 0 and work_s > 0:
-            self._server_speed = float(np.clip(work_s / busy.wall_s, 1e-3, 1e5))
-        return busy.error
+    def _measure_server(self, played: Played) -> None:
+        work_s = sum(
+            session.batches * self._server_work_s[session.row.cut]
+            for session in played.sessions.values()
+            if session.row
+        )
+        if played.server.wall_s > 0 and work_s > 0:
+            self._server_speed = float(np.clip(work_s / played.server.wall_s, 1e-3, 1e5))

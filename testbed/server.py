@@ -7,7 +7,7 @@ the devices share. All seconds reported are emulated (wall / dilation).
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -17,8 +17,10 @@ from adaptoff.errors import Deadline, LinkError, PeerLost, RunError
 from adaptoff.messages import PROTOCOL, AnyMessage, Bye, Fault, Hello, Reset, RunRound, Welcome
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.testbed.keys import ServerKeys, client_name
 from adaptoff.testbed.link import Config, Link, Received
-from adaptoff.testbed.rounds import Rounds
+from adaptoff.testbed.rounds import MakeShaping, Rounds
+from adaptoff.testbed.shaping import Pacing
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,16 @@ class Server:
 
     def __init__(
         self, scenario: Scenario, profile: Profile, dilation: float = 1.0,
-        endpoint: str = "tcp://127.0.0.1:*", clusterer: Callable[[], Clusterer] = OwnCluster,
+        endpoint: str | Sequence[str] = "tcp://127.0.0.1:*",
+        clusterer: Callable[[], Clusterer] = OwnCluster, keys: ServerKeys | None = None,
+        shaping: MakeShaping = Pacing,
     ) -> None:  # fmt: skip
-        self._link = Link.bind(endpoint, Config(dilation=dilation))
-        self._welcome = Welcome(scenario=scenario, profile=profile, dilation=dilation)
+        self._link = Link.bind(endpoint, Config(dilation=dilation), keys)
+        self._welcome = Welcome(
+            scenario=scenario, profile=profile, dilation=dilation, paced=shaping is Pacing
+        )
         self._expected = len(scenario.each_device())
-        self._rounds = Rounds(scenario, profile, dilation, self._link, clusterer)
+        self._rounds = Rounds(scenario, profile, dilation, self._link, clusterer, shaping)
         self._devices: dict[int, int] = {}
         self._driver: int | None = None
         self._commands: deque[Reset | RunRound] = deque()
@@ -131,7 +137,7 @@ class Server:
             self._leave(got)
         elif isinstance(got.message, Hello):
             with suppress(PeerLost):  # gone before it was welcome
-                self._join(got.peer, got.message)
+                self._join(got.peer, got.message, got.who)
         elif isinstance(got.message, Reset | RunRound) and got.peer == self._driver:
             self._commands.append(got.message)  # a driver that gave up waiting may be early
         elif isinstance(got.message, Reset) and got.message.command == self._command:
@@ -139,10 +145,10 @@ class Server:
         else:
             log.info("ignored: %s of peer %d", type(got.message).__name__, got.peer)
 
-    def _join(self, peer: int, hello: Hello) -> None:
-        if complaint := self._complaint(hello):
+    def _join(self, peer: int, hello: Hello, who: str | None) -> None:
+        if complaint := self._complaint(hello, who):
             log.warning("peer %d refused: %s", peer, complaint)
-            self._link.send(Fault(reason=complaint), to=peer)
+            self._link.refuse(peer, complaint)
             return
         self._link.send(self._welcome, to=peer)
         if hello.role == "driver":
@@ -151,7 +157,10 @@ class Server:
             self._rounds.admit(hello.device, peer)
             self._devices[hello.device] = peer
 
-    def _complaint(self, hello: Hello) -> str | None:
+    def _complaint(self, hello: Hello, who: str | None) -> str | None:
+        name = client_name(hello.role, hello.device)
+        if who not in {None, name}:
+            return f"the key is listed as {who}, not as {name}"
         if hello.protocol != PROTOCOL:
             return f"protocol {hello.protocol}, this server ({__version__}) speaks {PROTOCOL}"
         if hello.role == "driver":

@@ -37,14 +37,18 @@ class Children:
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, arguments: Sequence[str], prefix: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         """Run ``adaptoff`` with ``arguments``; one compute thread, and no Ctrl-C of its own.
+
+        ``prefix`` is a command that runs it.
 
         Its standard input is a pipe that nobody writes to: it ends when this process does.
         """
         with _uninterrupted():  # a child that was started must be known, or nobody ends it
             child = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "adaptoff", *arguments],
+                [*prefix, sys.executable, "-m", "adaptoff", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=os.environ
@@ -54,9 +58,9 @@ class Children:
             self._running[name] = child
         return child
 
-    def start_server(self, arguments: Sequence[str]) -> str:
+    def start_server(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> str:
         """Start the server and wait for its endpoint; raises RunError."""
-        child = self.start("the server", arguments)
+        child = self.start("the server", arguments, prefix)
         line = _line(child, START_S)
         try:
             return msgspec.json.decode(line, type=Ready).endpoint

@@ -5,7 +5,6 @@ printed comes from the devices' telemetry and the server's clock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,107 +15,52 @@ from rich.console import Console
 from adaptoff.agents.report import write_report
 from adaptoff.agents.results import methods
 from adaptoff.commands import summary
-from adaptoff.commands.children import Children
+from adaptoff.commands.bed import Bed, Source, laid
 from adaptoff.commands.hindsight import constant_rows, keep
 from adaptoff.commands.output import directory
-from adaptoff.commands.table import Board
+from adaptoff.commands.wires import Kind
 from adaptoff.policy import Policy
 from adaptoff.scenario import Scenario
-from adaptoff.testbed.cpu import choose_dilation, free_cores
 from adaptoff.testbed.live import LiveFleet
 
 Step = Callable[[LiveFleet], object]
 
 
-@dataclass(frozen=True)
-class Source:
-    """How the user named things, handed on to the child processes."""
-
-    scenario: str
-    overrides: tuple[str, ...]
-    policy: str
-
-    @property
-    def arguments(self) -> list[str]:
-        """For ``adaptoff serve``."""
-        sets = [word for override in self.overrides for word in ("--set", override)]
-        return ["--scenario", self.scenario, *sets]
-
-
 def run(
     scenario: Scenario, source: Source, policy: Policy, out: Path, seed: int, thorough: bool,
-    console: Console,
+    net: Kind, console: Console,
 ) -> dict[str, Any]:  # fmt: skip
     """Run it all; returns what ``--json`` prints. Raises RunError if a process dies."""
     directory(out)
-    dilation = _dilation(scenario)
-    pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"
-    count = len(scenario.each_device())
-    console.print(f"{count} devices and a server as processes of this machine, in {pace}")
-    with Children() as children:
-        fleet = _start(children, scenario, source, dilation)
-        try:
-            result = _methods(fleet, scenario, seed, thorough, console)
-        finally:
-            fleet.close()
-    result["provenance"] = summary.provenance(seed, dilation, fleet, policy)
+    with laid(scenario, source, console, net) as bed:
+        result = _methods(bed, seed, thorough)
+    result["provenance"] = summary.provenance(bed, policy, seed=seed)
     return _finish(result, out, console)
 
 
-def _dilation(scenario: Scenario) -> float:
-    speeds = [scenario.boards[group.board].speed for group in scenario.each_device()]
-    fits = choose_dilation(sum(speeds), scenario.server.speed, free_cores())
-    return round(max(fits, max(*speeds, scenario.server.speed) / 0.9), 3)
-
-
-def _start(children: Children, scenario: Scenario, source: Source, dilation: float) -> LiveFleet:
-    endpoint = children.start_server(["serve", *source.arguments, "--dilation", str(dilation)])
-    for number in range(len(scenario.each_device())):
-        arguments = ["device", endpoint, str(number), "--policy", source.policy]
-        children.start(f"device {number}", arguments)
-    return LiveFleet(endpoint, children.check)
-
-
-def _methods(
-    fleet: LiveFleet, scenario: Scenario, seed: int, thorough: bool, console: Console
-) -> dict[str, Any]:  # fmt: skip
-    names: list[tuple[str, Step]] = [
-        ("native", lambda live: live.apply(live.fleet.native())),
-        ("adaptive", LiveFleet.apply_local),
-    ]
+def _methods(bed: Bed, seed: int, thorough: bool) -> dict[str, Any]:
+    scenario, profile = bed.scenario, bed.live.welcome.profile
+    steps: dict[str, Step] = {
+        "native": lambda live: live.apply(live.fleet.native()),
+        "adaptive": LiveFleet.apply_local,
+    }
     if thorough:
-        profile = fleet.welcome.profile
-        names.append(("constant", keep(constant_rows(scenario, profile, each=False))))
-        names.append(("constant_each", keep(constant_rows(scenario, profile, each=True))))
-    runs = {name: _method(fleet, scenario, seed, name, step, console) for name, step in names}
+        steps["constant"] = keep(constant_rows(scenario, profile, each=False))
+        steps["constant_each"] = keep(constant_rows(scenario, profile, each=True))
+    runs = {name: _method(bed, seed, name, step) for name, step in steps.items()}
     return {
-        "backend": "live: zmq over loopback, paced links and clocks",
-        "scenario": scenario.name,
-        "devices": [
-            {"id": i, "board": group.board, "link": group.link}
-            for i, group in enumerate(scenario.each_device())
-        ],
-        "model": scenario.workload.model,
-        "dataset": scenario.workload.dataset,
+        **summary.of_bed(bed),
         **runs,
         "reduction": summary.reduction(runs["native"], runs["adaptive"]),
         "decisions": summary.decisions(runs["adaptive"]),
     }
 
 
-def _method(
-    fleet: LiveFleet, scenario: Scenario, seed: int, name: str, step: Step, console: Console
-) -> dict[str, Any]:
+def _method(bed: Bed, seed: int, name: str, step: Step) -> dict[str, Any]:
     """All rounds of one method from the same start; the warm-up is not counted."""
-    reports = []
-    with Board(console, name, scenario) as board:
-        board.wait("warm-up round")
-        fleet.reset(seed, restart=True)
-        for _ in range(scenario.workload.rounds):
-            step(fleet)
-            reports.append(fleet.report)
-            board.show(fleet.report)
-    return summary.of_method(fleet, reports)
+    live = bed.live
+    reports = bed.watch(name, lambda: live.reset(seed, restart=True), lambda: step(live))
+    return summary.of_method(live, reports)
 
 
 def _finish(result: dict[str, Any], out: Path, console: Console) -> dict[str, Any]:

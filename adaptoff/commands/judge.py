@@ -21,7 +21,7 @@ from adaptoff.agents.results import Json
 from adaptoff.agents.tasks import Task, Tell, play_tasks
 from adaptoff.agents.timeline import busiest, timeline
 from adaptoff.agents.wanted import Wanted
-from adaptoff.commands.output import directory
+from adaptoff.commands.output import directory, replace
 from adaptoff.envs.trials import TraceTrial
 from adaptoff.errors import InputError
 from adaptoff.policy import Policy
@@ -120,13 +120,6 @@ def _write(result: Json, out: Path) -> Json:
     result |= {"report": str(out / "report.html"), "results": str(out / "results.json")}
     text = msgspec.json.format(msgspec.json.encode(result)) + b"\n"
     page = render(result).encode()
-    _replace(out / "results.json", text)
-    _replace(out / "report.html", page)
+    replace(out / "results.json", text)
+    replace(out / "report.html", page)
     return result
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Old results stay whole until the new ones are."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)

@@ -1,6 +1,8 @@
 """``adaptoff serve`` and ``adaptoff device``: one process of the testbed each."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -11,25 +13,44 @@ from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario, Workload
 from adaptoff.testbed import device
+from adaptoff.testbed.keys import ClientKeys, ServerKeys
 from adaptoff.testbed.measure import measure_profile
+from adaptoff.testbed.netcontrol import Control
+from adaptoff.testbed.rounds import MakeShaping
 from adaptoff.testbed.server import Server
+from adaptoff.testbed.shaping import AsTheyAre, Kernel, Pacing
 from adaptoff.testbed.split import single_thread
+from adaptoff.testbed.tracker import OwnCluster
 
 MOST_REPEATS, MEASURE_S = 12, 40.0
 """of measuring the profile: as many as fit, at least two"""
 
 
-def serve(scenario: Scenario, bind: str, dilation: float, *, measure: bool) -> None:
+def serve(
+    scenario: Scenario, bind: Sequence[str], dilation: float, *, measure: bool, each: bool = False,
+    keys: ServerKeys | None = None, shaping: MakeShaping = Pacing,
+) -> None:  # fmt: skip
     """Say where to connect to, as one line of JSON, then serve until the driver leaves."""
     leave_with_stdin()
     single_thread()
     profile = config.profile_of(scenario)
     if measure:
         profile = _measured(profile, scenario.workload)
-    with Server(scenario, profile, dilation, bind, Clusters) as server:
+    clusterer = OwnCluster if each else Clusters
+    with Server(scenario, profile, dilation, bind, clusterer, keys, shaping) as server:
         sys.stdout.buffer.write(msgspec.json.encode(Ready(endpoint=server.endpoint)) + b"\n")
         sys.stdout.buffer.flush()
         server.serve()
+
+
+@contextmanager
+def shaped(network: str | None, *, pace: bool) -> Iterator[MakeShaping]:
+    """What the server does about links; ``network`` is the path of a network's control."""
+    if not network:
+        yield Pacing if pace else lambda *_: AsTheyAre()
+        return
+    with Control(network) as control:
+        yield lambda schedules, dilation: Kernel(schedules, dilation, control)
 
 
 def _measured(shipped: Profile, work: Workload) -> Profile:
@@ -42,8 +63,14 @@ def _measured(shipped: Profile, work: Workload) -> Profile:
     return msgspec.structs.replace(measured, classes=classes)
 
 
-def join(endpoint: str, number: int, policy: Policy) -> None:
-    """Be device ``number`` of the server's scenario until it says goodbye."""
+def join(
+    endpoint: str, number: int, policy: Policy, data_dir: str | None = None,
+    keys: ClientKeys | None = None,
+) -> None:  # fmt: skip
+    """Be device ``number`` of the server's scenario until it says goodbye.
+
+    ``data_dir`` is where this device has its data set, if not where the scenario says.
+    """
     leave_with_stdin()
     single_thread()
-    device.run(endpoint, number, policy)
+    device.run(endpoint, number, policy, data_dir, keys)

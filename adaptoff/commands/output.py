@@ -14,3 +14,10 @@ def directory(path: Path) -> Path:
             return path
     except OSError as error:
         raise InputError(f"--out {path}: {error.strerror}") from None
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Old results stay whole until the new ones are."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from adaptoff import __version__
+from adaptoff.commands.bed import Bed
 from adaptoff.messages import RoundReport
 from adaptoff.policy import Policy
 from adaptoff.testbed.live import LiveFleet, energy_j
@@ -82,15 +83,30 @@ def decisions(adaptive: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(seed: int, dilation: float, fleet: LiveFleet, policy: Policy) -> dict[str, Any]:
+def of_bed(bed: Bed) -> dict[str, Any]:
+    """What all methods ran on."""
+    scenario = bed.scenario
+    return {
+        "backend": f"live: {bed.links}",
+        "scenario": scenario.name,
+        "devices": [
+            {"id": i, "board": group.board, "link": group.link}
+            for i, group in enumerate(scenario.each_device())
+        ],
+        "model": scenario.workload.model,
+        "dataset": scenario.workload.dataset,
+    }
+
+
+def provenance(bed: Bed, policy: Policy, **drawn: int | list[int]) -> dict[str, Any]:
     """How to get these figures again."""
     return {
         "versions": {"adaptoff": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
-        "seed": seed,
+        **drawn,
         "command": shlex.join(["adaptoff", *sys.argv[1:]]),
         "host_cores": os.cpu_count(),
-        "dilation": dilation,
-        "profile": msgspec.to_builtins(fleet.welcome.profile),
+        "dilation": bed.dilation,
+        "profile": msgspec.to_builtins(bed.live.welcome.profile),
         "policy": policy.provenance,
     }

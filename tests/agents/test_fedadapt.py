@@ -142,7 +142,7 @@ def test_an_episode_fails_when_the_slowest_gains_nothing(fleet) -> None:
     assert not failed(fleet, np.array([[3.9, 3.9]]), baseline).any()
 
 
-def test_the_shipped_constant_is_pool1_of_vgg5_for_the_slowest_alone(scenario) -> None:
+def test_the_shipped_constant_is_pool1_of_vgg5_for_the_slow_group_alone(scenario) -> None:
     vgg5 = find_profile("vgg5")
     fleet = small_fleet(vgg5, scenario)
     names = [cut.name for cut in vgg5.cuts]

@@ -47,7 +47,7 @@ BATCH = [np.full((2, 2), 0.5, dtype=np.float32), np.array([1, 2], dtype=np.uint8
 
 MESSAGES = {
     "hello": (m.Hello(protocol=m.PROTOCOL, version="0.1.0", role="device", device=3), []),
-    "welcome": (m.Welcome(scenario=SCENARIO, profile=PROFILE, dilation=1.5), []),
+    "welcome": (m.Welcome(scenario=SCENARIO, profile=PROFILE, dilation=1.5, paced=True), []),
     "reset": (m.Reset(command=1, seed=1, restart=True), []),
     "run-round": (m.RunRound(command=2, rows=[ROW]), []),
     "run-round-each": (m.RunRound(command=2, each=[ROW, ROW]), []),

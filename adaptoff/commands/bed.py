@@ -1,0 +1,106 @@
+"""A testbed on this machine: a server and its devices as processes, ended with this one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from adaptoff.commands.children import Children
+from adaptoff.commands.table import Board
+from adaptoff.commands.wires import Kind, Wires, choose, strung
+from adaptoff.messages import RoundReport
+from adaptoff.scenario import Scenario
+from adaptoff.testbed.cpu import choose_dilation, free_cores
+from adaptoff.testbed.live import LiveFleet
+from adaptoff.testbed.network import SERVER
+
+BUSIEST = 0.9
+"""share of a core that the fastest process may need"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """How the user named things, handed on to the child processes."""
+
+    scenario: str
+    overrides: tuple[str, ...]
+    policy: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """For ``adaptoff serve``."""
+        sets = [word for override in self.overrides for word in ("--set", override)]
+        return ["--scenario", self.scenario, *sets]
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A running testbed."""
+
+    scenario: Scenario
+    live: LiveFleet
+    dilation: float
+    links: str
+    """what shapes them"""
+    console: Console
+
+    def watch(
+        self, name: str, start: Callable[[], object], step: Callable[[], object]
+    ) -> list[RoundReport]:
+        """``start`` and as many steps as the scenario has rounds, shown; the steps' reports."""
+        reports = []
+        with Board(self.console, name, self.scenario) as board:
+            board.wait("warm-up round")
+            start()
+            for _ in range(self.scenario.workload.rounds):
+                step()
+                reports.append(self.live.report)
+                board.show(self.live.report)
+        return reports
+
+
+@contextmanager
+def laid(
+    scenario: Scenario, source: Source, console: Console, net: Kind = "pace", *, each: bool = False
+) -> Iterator[Bed]:
+    """Start it all; on the way out, however that is, nothing is left.
+
+    With ``each`` every device is a cluster of its own. Raises RunError and LinkError.
+    """
+    kind, why = choose(net)
+    dilation = dilation_of(scenario)
+    pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"
+    count = len(scenario.each_device())
+    console.print(f"{count} devices and a server as processes of this machine, in {pace}")
+    console.print(f"links: {kind} ({why})")
+    with strung(scenario, kind, dilation) as wires, Children() as children:
+        live = _start(children, wires, source, count, dilation, each=each)
+        try:
+            yield Bed(scenario, live, dilation, wires.said, console)
+        finally:
+            live.close()
+
+
+def dilation_of(scenario: Scenario) -> float:
+    """How much slower than real time this machine can run the scenario's fleet and server."""
+    speeds = [scenario.boards[group.board].speed for group in scenario.each_device()]
+    fits = choose_dilation(sum(speeds), scenario.server.speed, free_cores())
+    return round(max(fits, max(*speeds, scenario.server.speed) / BUSIEST), 3)
+
+
+def _start(
+    children: Children, wires: Wires, source: Source, count: int, dilation: float, *, each: bool
+) -> LiveFleet:
+    serve = ["serve", *source.arguments, "--dilation", str(dilation), *wires.server]
+    serve += ["--each"] if each else []
+    endpoint = children.start_server(serve, wires.prefix(SERVER))
+    for number in range(count):
+        arguments = ["device", endpoint, str(number), "--policy", source.policy, *wires.client]
+        children.start(f"device {number}", arguments, wires.prefix(number))
+
+    def check() -> None:
+        wires.check()
+        children.check()
+
+    return LiveFleet(wires.driver(endpoint), check, wires.keys)
