@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from adaptoff.agents import baselines, tuned
 from adaptoff.agents.method import play
@@ -28,6 +29,12 @@ SMALL = Limits(3, 5, 3)
 ROUNDS = 5
 DRAWN = ("speed", "up_bps", "down_bps", "rtt_s", "server_speed")
 Choose = Callable[[Fleet, int], Rows]
+
+
+def far_away(scenario: Scenario) -> Scenario:
+    """With round trips, so that there is something to lie about."""
+    links = {name: structs.replace(link, rtt_ms=8.0) for name, link in scenario.links.items()}
+    return structs.replace(scenario, links=links)
 
 
 def native(fleet: Fleet, round_: int) -> Rows:
@@ -59,7 +66,7 @@ def source(
             lines = [f"{t},{2 + t % 5},{3 + t % 7}" for t in range(30)]
             trace.write_text("t_s,up_mbps,down_mbps\n" + "\n".join(lines) + "\n")
             return TraceTrial([profile], [trace], 6, ROUNDS)
-    return ScenarioFleet(scenario, profile, ROUNDS)
+    return ScenarioFleet(far_away(scenario), profile, ROUNDS)
 
 
 def drawn(source: Source, choose: Choose) -> tuple[list[Conditions], list[Outcome]]:

@@ -197,6 +197,7 @@ def test_a_header_larger_than_a_chunk_travels_whole():
         ),
         profile=Profile("p", 1, "none", [Cut("a", 1, 1, 1, 1, 1, 1), Cut("b", 1, 1, 1, 1, 1, 1)]),
         dilation=1.0,
+        paced=True,
     )
     pipe = Pipe()
     encoded = encode(body, [np.arange(9, dtype=np.int64)])
