@@ -15,9 +15,11 @@ from adaptoff.agents.wanted import Wanted
 from adaptoff.commands import live_methods
 from adaptoff.commands.judge_live import Contest, times
 from adaptoff.commands.live_methods import EACH, Told
+from adaptoff.commands.wires import Kind, missing
 from adaptoff.errors import InputError
 from adaptoff.policy import default
 from adaptoff.scenario import Scenario
+from adaptoff.testbed.probe import probe
 
 SMALL = """
 name = "small"
@@ -44,14 +46,19 @@ def evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
 
 
-def test_methods_meet_the_same_links_and_samples(small: Path) -> None:
+@pytest.mark.parametrize("net", ["pace", "netns"])
+def test_methods_meet_the_same_links_and_samples(small: Path, net: Kind) -> None:
+    if net == "netns" and (why := missing(probe())):
+        pytest.skip(why)
     names = ("native", "policy", "threshold", EACH)
     out = small.parent / "out"
     done = evaluate(
-        "--scenario", str(small), "--methods", ",".join(names), "--out", str(out), "--json"
+        "--scenario", str(small), "--methods", ",".join(names), "--out", str(out), "--json",
+        "--net", net,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    assert ("TBF" in result["backend"]) == (net == "netns")
     assert set(result["methods"]) == set(names)
     assert set(result["runs"]) == {*names, "oracle"}
     runs = result["runs"].values()

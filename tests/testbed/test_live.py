@@ -31,7 +31,7 @@ from adaptoff.messages import (
 from adaptoff.observation import FEATURES, observe
 from adaptoff.policy import Policy
 from adaptoff.scenario import Board, Devices, Link, Opp, Scenario, Step, Workload
-from adaptoff.testbed import data, device, federate, models, rounds, server
+from adaptoff.testbed import data, device, federate, models, played, rounds, server
 from adaptoff.testbed.link import Link as Wire
 from adaptoff.testbed.live import LiveFleet
 from adaptoff.testbed.server import Server
@@ -187,20 +187,25 @@ def everywhere(driver: LiveFleet, cut: int, opp: int = 1) -> Rows:
 
 def reference(rounds: int) -> State:
     """The same federated training without wire, server or cut, warm-up included."""
+    return trained([(0, 1)] * (rounds + 1), SEED)
+
+
+def trained(rounds: Sequence[Sequence[int]], seed: int) -> State:
+    """Weights of this seed after rounds of the devices named."""
     work = scenario().workload
     train, _ = data.load(work.dataset)
     shards = data.shards(train.labels, 2, 0)
-    state = export_state(models.build(work.model, SEED))
-    for round_ in range(rounds + 1):
+    state = export_state(models.build(work.model, seed))
+    for round_, present in enumerate(rounds):
         states = []
-        for number in range(2):
+        for number in present:
             model = models.build(work.model, 0)
             load_state(model, state)
             shard = train.take(shards[number])
             batches = data.batches(shard, SEED, number, round_, work.batch_size, work.batches)
             train_unsplit(model, batches, work.learning_rate, work.momentum)
             states.append(export_state(model))
-        state = federate.average(states, [1, 1])
+        state = federate.average(states, [1] * len(states))
     return state
 
 
@@ -292,6 +297,28 @@ def test_a_late_device_is_taken_for_as_slow_as_the_round_it_missed(
     seen = figures.view(both.scenario, profile, report.figures)
     expected_s = cost.joint(seen.fleet, seen.state, seen.state.rows).total_s
     assert (expected_s >= 0.99 * report.round_s).all()
+
+
+def test_who_leaves_or_joins_changes_what_is_averaged_alone(bereaved: Bed) -> None:
+    assert_equal(bereaved.weights(), trained([(0,)], 0))
+    bereaved.join(1)
+    bereaved.live.apply(everywhere(bereaved.live, 2))
+    assert_equal(bereaved.weights(), trained([(0,), (0, 1)], 0))
+
+
+def test_a_round_too_much_for_this_host_is_run_again_from_the_same_weights(
+    both: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.live.reset(SEED, restart=True)
+    monkeypatch.setattr(played, "PACE_TOLERANCE", 0.5)
+    both.live.apply(everywhere(both.live, 3))
+    report = both.live.report
+    assert (report.valid, report.attempts, report.round) == (False, rounds.ATTEMPTS, 1)
+    assert_equal(both.weights(), reference(rounds=1))
+    monkeypatch.setattr(played, "PACE_TOLERANCE", 1e6)
+    both.live.apply(everywhere(both.live, 3))
+    report = both.live.report
+    assert (report.valid, report.attempts, report.round) == (True, 1, 2)
 
 
 def test_a_device_that_left_may_come_back(bereaved: Bed) -> None:
