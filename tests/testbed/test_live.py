@@ -310,12 +310,12 @@ def test_a_round_too_much_for_this_host_is_run_again_from_the_same_weights(
     both: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both.live.reset(SEED, restart=True)
-    monkeypatch.setattr(played, "PACE_TOLERANCE", 0.5)
+    monkeypatch.setattr(played, "TOLERANCE", -1.0)
     both.live.apply(everywhere(both.live, 3))
     report = both.live.report
     assert (report.valid, report.attempts, report.round) == (False, rounds.ATTEMPTS, 1)
     assert_equal(both.weights(), reference(rounds=1))
-    monkeypatch.setattr(played, "PACE_TOLERANCE", 1e6)
+    monkeypatch.setattr(played, "TOLERANCE", 1e6)
     both.live.apply(everywhere(both.live, 3))
     report = both.live.report
     assert (report.valid, report.attempts, report.round) == (True, 1, 2)
