@@ -5,6 +5,7 @@ A trace, from a file or generated, goes on in real time within a round, but each
 took.
 """
 
+import math
 from bisect import bisect_right
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from adaptoff import generated, traces
 from adaptoff.fleet import Conditions
 from adaptoff.scenario import Link, Scenario
 from adaptoff.traces import Trace
+
+SEGMENT_BITS = 1448 * 8
 
 
 class Schedule:
@@ -47,8 +50,10 @@ def nominal(scenario: Scenario, schedules: list[Schedule], round_: int) -> Condi
     """
     found = scenario.calibration
     boards = [scenario.boards[group.board] for group in scenario.each_device()]
-    rtt_ms = [scenario.links[group.link].rtt_ms for group in scenario.each_device()]
+    links = [scenario.links[group.link] for group in scenario.each_device()]
+    rtt_ms, most_bps = [link.rtt_ms for link in links], [_most_bps(link) for link in links]
     rates = np.array([schedule.rates_bps(round_) for schedule in schedules]) * found.link_share
+    rates = np.minimum(rates, np.array(most_bps)[:, None])
     return Conditions(
         speed=np.array([[board.speed for board in boards]]) * found.device_share,
         up_bps=rates[None, :, 0],
@@ -57,6 +62,17 @@ def nominal(scenario: Scenario, schedules: list[Schedule], round_: int) -> Condi
         temp_c=np.array([[board.ambient_c for board in boards]]),
         server_speed=np.array([scenario.server.speed]) * found.server_share,
     )
+
+
+def _most_bps(link: Link) -> float:
+    """What one TCP connection carries at most where packets are lost.
+
+    1.22 segments / (round trip * sqrt(loss)): Mathis et al., The macroscopic behavior of the TCP
+    congestion avoidance algorithm, 1997.
+    """
+    if not link.loss or not link.rtt_ms:
+        return math.inf
+    return 1.22 * SEGMENT_BITS / (link.rtt_ms / 1e3 * math.sqrt(link.loss))
 
 
 def of_devices(scenario: Scenario) -> list[Schedule]:

@@ -102,7 +102,7 @@ def train(
     return out_dir / BEST
 
 
-def make_model(config: TrainConfig, env: FleetVecEnv) -> PPO:
+def make_model(config: TrainConfig, env: FleetVecEnv, buffer: type[Rollouts] = Rollouts) -> PPO:
     """PPO with the row scorer; seeds ``env`` too."""
     return PPO(
         RowScorer,
@@ -114,7 +114,7 @@ def make_model(config: TrainConfig, env: FleetVecEnv) -> PPO:
         clip_range=config.clip,
         ent_coef=config.entropy,
         max_grad_norm=config.max_grad_norm,
-        rollout_buffer_class=Rollouts,
+        rollout_buffer_class=buffer,
         seed=config.seed,
         device="cpu",
     )

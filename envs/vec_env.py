@@ -12,22 +12,23 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from adaptoff.envs.episode import Episode
-from adaptoff.envs.fleet_env import Arrays, Shape, action_space, observation_space, padded
+from adaptoff.envs.episode import Episode, Live
+from adaptoff.envs.fleet_env import LIVE, Arrays, Shape, action_space, observation_space, padded
 from adaptoff.fleet import Floats, Ints
 from adaptoff.protocols import FleetBackend
 
 
 class FleetVecEnv(VecEnv):
-    """SB3's vectorised environment over the F fleets of a backend of constant shape."""
+    """SB3's vectorised environment over the F fleets of a backend: of constant shape, or live."""
 
     def __init__(self, backend: FleetBackend, rounds: int, seed: int = 0) -> None:
         self.episode, self.rounds = Episode(backend), rounds
-        self.shape = Shape.of(backend.fleet)
+        live = isinstance(backend, Live)  # it has no fleet before its first reset
+        self.shape = LIVE if live else Shape.of(backend.fleet)
         self.render_mode = None
         self._episode_seeds = np.random.default_rng(seed)
         self._action: Ints = np.zeros((0, 0), np.int64)
-        n_fleets = backend.fleet.shape[0]
+        n_fleets = 1 if live else backend.fleet.shape[0]
         self._round, self._returns = 0, np.zeros(n_fleets)
         super().__init__(n_fleets, observation_space(self.shape), action_space(self.shape))
 

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import tempfile
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from adaptoff.testbed.netorders import (
     SetRates,
 )
 from adaptoff.testbed.netwiring import Wiring
+from adaptoff.testbed.relays import Relays, ended
 
 STDIN, STDOUT = 0, 1
 
@@ -106,19 +108,36 @@ class Broker:
 
 async def serve(plan: Plan) -> None:
     """Build the network, say that it is ready, obey until standard input ends."""
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(STDIN, ended.set)
-    wiring = Wiring(plan.host)
-    namespaces = await wiring.build(plan.rates)
-    with tempfile.TemporaryDirectory(prefix="adaptoff-") as folder:
+    wiring = Wiring(plan.host, plan.emulator)
+    with closing(wiring.relays), tempfile.TemporaryDirectory(prefix="adaptoff-") as folder:
+        namespaces = await wiring.build(plan.rates, plan.impairments)
         control = f"{folder}/control"
         async with asyncio.TaskGroup() as group:
             broker = Broker(wiring, len(plan.rates), group)
             server = await asyncio.start_unix_server(broker.talk, control, limit=LINE_BYTES)
             _say(Ready(int(Path("/proc/self").readlink().name), control, namespaces))
-            await ended.wait()
+            await _over(wiring.relays)
             broker.stop()
             server.close()
+
+
+def _over(relays: Relays) -> asyncio.Future[None]:
+    """Done when standard input ends, failed when a relay does."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def end(error: NetworkError | None = None) -> None:
+        if over.done():
+            return
+        if error:
+            over.set_exception(error)
+        else:
+            over.set_result(None)
+
+    loop.add_reader(STDIN, end)
+    for device, output in relays.outputs().items():
+        loop.add_reader(output, end, ended(device))
+    return over
 
 
 def _say(ready: Ready) -> None:

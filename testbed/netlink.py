@@ -9,6 +9,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from adaptoff.errors import NetworkError
 from adaptoff.testbed import namespaces, tc
+from adaptoff.testbed.netorders import Impairment
 
 
 class Netlink:
@@ -44,11 +45,25 @@ class Netlink:
         with self._writing("interface") as route:
             await route.link("set", index=index, state="up" if up else "down")
 
-    async def shape(self, index: int, rate_bps: float, *, first: bool = False) -> None:
+    async def add_neighbour(self, index: int, address: str, hardware_address: str) -> None:
+        """Behind an interface; for good, without asking who it is."""
+        with self._writing("neighbour") as route:
+            await route.neigh(
+                "add", dst=address, lladdr=hardware_address, ifindex=index, state="permanent"
+            )
+
+    async def impair(self, index: int, impairment: Impairment) -> None:
+        """Delay and lose what leaves by an interface, by netem."""
+        with self._writing("netem") as route:
+            await route.tc("add", "netem", index, handle=tc.NETEM_HANDLE, **tc.netem(impairment))
+
+    async def shape(
+        self, index: int, rate_bps: float, *, parent: int = tc.ROOT, first: bool = False
+    ) -> None:
         """Payload bits per second that leave by an interface, from the ``first`` time on."""
-        command = "add" if first else "change"
+        command, bucket = "add" if first else "change", tc.bucket(rate_bps)
         with self._writing("tbf") as route:
-            await route.tc(command, "tbf", index, handle=tc.HANDLE, **tc.bucket(rate_bps))
+            await route.tc(command, "tbf", index, handle=tc.HANDLE, parent=parent, **bucket)
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[AsyncIPRoute]:

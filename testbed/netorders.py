@@ -1,7 +1,7 @@
 """What is said to the broker of a network: JSON, one order a line, one answer a line."""
 
 from ipaddress import IPv4Network
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,7 @@ LINE_BYTES = 1 << 20
 
 RateBps = Annotated[float, Meta(ge=1e3, le=1e10)]
 """payload bits per second: a slower TBF cannot be expressed, a faster one not be kept up with"""
+DelayS = Annotated[float, Meta(ge=0, le=100)]
 Moment = Annotated[float, Meta(ge=-1e7, le=1e10)]
 Device = Annotated[int, Meta(ge=0, lt=MAX_DEVICES)]
 
@@ -23,6 +24,11 @@ Device = Annotated[int, Meta(ge=0, lt=MAX_DEVICES)]
 def address(node: int) -> str:
     """Of SERVER, or of a device by its number."""
     return str(SUBNET[node + 2])
+
+
+def hardware_address(node: int) -> str:
+    """Of the same."""
+    return ":".join(f"{byte:02x}" for byte in (2, 0, *SUBNET[node + 2].packed))
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +42,24 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
 
     up_bps: RateBps
     down_bps: RateBps
+
+
+class Impairment(msgspec.Struct, frozen=True, array_like=True):
+    """Of a link without load: half of the round trip and of its jitter are each way's."""
+
+    rtt_s: DelayS = 0.0
+    jitter_s: DelayS = 0.0
+    """how far round trips stray, evenly spread"""
+    loss: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    """share of packets, each way"""
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self != Impairment()
+
+
+Emulator = Literal["netem", "relay"]
+"""what delays and loses packets: the kernel, or ``relay``"""
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
@@ -92,6 +116,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str
     """the namespace that must never be written to"""
     rates: Annotated[list[Rates], Meta(min_length=1, max_length=MAX_DEVICES)]
+    impairments: list[Impairment]
+    """as many"""
+    emulator: Emulator | None
+    """of the impairments, if there are any"""
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import TC_H_ROOT
 from pyroute2.nftables.main import NFTables
 
-from adaptoff.testbed import namespaces, tc
+from adaptoff.testbed import namespaces, relay, tc
+from adaptoff.testbed.netorders import Impairment
 from adaptoff.testbed.probe import Ability, Trial
 
 
@@ -37,6 +38,14 @@ def add_queue(route: IPRoute, kind: str, **options: object) -> None:
     route.tc("del", index=index, parent=TC_H_ROOT)
 
 
+def add_netem(route: IPRoute) -> None:
+    """At the interface's root and TBF below it; with them it goes away."""
+    (index,) = route.link_lookup(ifname="inner")
+    netem = tc.netem(Impairment(0.01, 0.001, 0.01))
+    route.tc("add", "netem", index, handle=tc.NETEM_HANDLE, **netem)
+    route.tc("add", "tbf", index, handle=tc.HANDLE, parent=tc.BELOW_NETEM, **tc.bucket(1e6))
+
+
 def add_table() -> None:
     """Packet filtering of this namespace."""
     with NFTables() as tables:
@@ -52,7 +61,8 @@ def run(route: IPRoute) -> Trial:
         links,
         tbf=attempt(lambda: add_queue(route, "tbf", **tc.bucket(1e6))),
         htb=attempt(lambda: add_queue(route, "htb", default=0)),
-        netem=attempt(lambda: add_queue(route, "netem", delay=1000)),
+        netem=attempt(lambda: add_netem(route)),
+        relay=attempt(lambda: relay.tap("outer").close()),
         nft=attempt(add_table),
     )
 

@@ -4,8 +4,10 @@ Every node is a network namespace without a name. A small broker process owns th
 the host's user namespace, as another user in one of its own. This process stays where it is and
 starts programs inside with ``command``. Nothing of the host's network is touched.
 
+Where links are impaired, netem delays and loses packets, or else a process for each such link does.
+
 However this process ends, the broker sees it, cleans up and ends too. A namespace in which a
-program still runs lasts as long as that program. Delay, jitter and loss are not emulated.
+program still runs lasts as long as that program.
 """
 
 import os
@@ -24,31 +26,52 @@ import msgspec
 from adaptoff.errors import NetworkError
 from adaptoff.testbed import namespaces, netorders
 from adaptoff.testbed.netcontrol import Control
-from adaptoff.testbed.netorders import LINE_BYTES, SERVER, Plan, Rates, Ready
+from adaptoff.testbed.netorders import (
+    LINE_BYTES,
+    SERVER,
+    Emulator,
+    Impairment,
+    Plan,
+    Rates,
+    Ready,
+)
+from adaptoff.testbed.probe import Abilities, probe
 
 START_S = 30.0
 LEAVE_S = 5.0
 COMPLAINT_BYTES = 4096
 UNSHARE = ("--pid", "--fork", "--kill-child")
 
-__all__ = ["SERVER", "Control", "Network"]
+__all__ = ["SERVER", "Control", "Impairment", "Network"]
 
 
 class Network(Control):
     """A network of ``len(rates_bps)`` devices: (up, down) of each in payload bits per second.
 
-    With ``rootless``, the default for all but root, programs inside see themselves as root of a
-    user namespace. ``control`` is the path by which other processes of this user can reach it, see
-    ``Control``. Raises NetworkError where this machine or user cannot have one.
+    ``impairments`` has the delay and loss of each, or is empty; what emulates them is what
+    ``emulator`` says, or else ``able`` chooses. With ``rootless``, the default for all but root,
+    programs inside see themselves as root of a user namespace. ``control`` is the path by which
+    other processes of this user can reach it, see ``Control``. Raises NetworkError where this
+    machine or user cannot have one.
     """
 
+    emulator: Emulator | None
+    """of delay and loss, if a link has any"""
+
     def __init__(
-        self, rates_bps: Sequence[tuple[float, float]], *, rootless: bool | None = None
+        self,
+        rates_bps: Sequence[tuple[float, float]],
+        impairments: Sequence[Impairment] = (),
+        *,
+        rootless: bool | None = None,
+        emulator: Emulator | None = None,
     ) -> None:
+        plan = _plan(rates_bps, impairments, emulator)
+        self.emulator = plan.emulator
         self._rootless = os.geteuid() != 0 if rootless is None else rootless
         self._process = _Process("-Urn" if self._rootless else "-n")
         try:
-            self._ready = self._process.begin([Rates(*pair) for pair in rates_bps])
+            self._ready = self._process.begin(plan)
             self.control = self._ready.control
             super().__init__(self.control)
         except BaseException:
@@ -77,6 +100,30 @@ class Network(Control):
         shutil.rmtree(Path(self.control).parent, ignore_errors=True)  # if the broker was killed
 
 
+def emulator_of(able: Abilities) -> Emulator:
+    """What can delay and lose packets here; raises NetworkError if nothing can."""
+    if able.netem:
+        return "netem"
+    if able.relay:
+        return "relay"
+    missing = f"netem: {able.netem.why_not}; relay: {able.relay.why_not}"
+    raise NetworkError(f"delay, jitter and loss cannot be emulated here: {missing}")
+
+
+def _plan(
+    rates_bps: Sequence[tuple[float, float]],
+    impairments: Sequence[Impairment],
+    emulator: Emulator | None,
+) -> Plan:
+    if impairments and len(impairments) != len(rates_bps):
+        raise NetworkError(f"{len(impairments)} impairments for {len(rates_bps)} devices")
+    rates = [Rates(*pair) for pair in rates_bps]
+    each = list(impairments) or [Impairment()] * len(rates)
+    if not any(each):
+        return Plan(namespaces.own(), rates, each, None)
+    return Plan(namespaces.own(), rates, each, emulator or emulator_of(probe()))
+
+
 class _Process:
     """The broker, as its parent sees it."""
 
@@ -98,9 +145,8 @@ class _Process:
         self._stdin = cast(IO[bytes], self._popen.stdin)
         self._stdout = cast(IO[bytes], self._popen.stdout)
 
-    def begin(self, rates: list[Rates]) -> Ready:
+    def begin(self, plan: Plan) -> Ready:
         """Hand the plan over and wait for the network to stand."""
-        plan = Plan(namespaces.own(), rates)
         with suppress(BrokenPipeError):  # it says why by itself
             self._stdin.write(msgspec.json.encode(plan) + b"\n")
         if not select.select([self._stdout], [], [], START_S)[0]:

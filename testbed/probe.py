@@ -37,7 +37,9 @@ class Abilities:
     tbf: Ability
     htb: Ability
     netem: Ability
-    """delay, jitter and loss"""
+    """delay, jitter and loss, with TBF below it"""
+    relay: Ability
+    """the same by ``relay``, which needs raw packets"""
     nft: Ability
     cpu_quota: Ability
     """looked for, not tried"""
@@ -54,6 +56,7 @@ class Trial:
     tbf: Ability = UNTRIED
     htb: Ability = UNTRIED
     netem: Ability = UNTRIED
+    relay: Ability = UNTRIED
     nft: Ability = UNTRIED
 
 
@@ -64,7 +67,14 @@ def probe() -> Abilities:
     rootless = _try("-Urn")
     best = root if root.links else rootless
     return Abilities(
-        root.links, rootless.links, best.tbf, best.htb, best.netem, best.nft, _cpu_quota()
+        root_namespaces=root.links,
+        rootless_namespaces=rootless.links,
+        tbf=best.tbf,
+        htb=best.htb,
+        netem=best.netem,
+        relay=best.relay,
+        nft=best.nft,
+        cpu_quota=_cpu_quota(),
     )
 
 

@@ -53,6 +53,9 @@ class Server:
         self._commands: deque[Reset | RunRound] = deque()
         self._command = 0
         """the one that is being carried out"""
+        self._asker: int | None = None
+        """the driver whose it is"""
+        self._stays = False
         self._waiting: set[int] = set()
         """peers that have yet to answer its reset"""
 
@@ -76,21 +79,39 @@ class Server:
         """Send everybody home; a second call does nothing."""
         self._link.close()
 
-    def serve(self) -> None:
-        """Work until the driver leaves; raises PeerLost if it vanishes, Deadline if none comes."""
+    def serve(self, *, stay: bool = False) -> None:
+        """Work until the driver leaves; with ``stay`` for one driver after another, without end.
+
+        Raises Deadline if a driver says nothing for long, and without ``stay`` if none comes, and
+        PeerLost if it vanishes.
+        """
+        self._stays = stay
         while True:
             while self._commands:
                 self._attempt(self._commands.popleft())
-            patience_s = IDLE_S if self._driver is not None else NO_DRIVER_S
-            got = self._link.recv(patience_s * self._welcome.dilation)
-            if isinstance(got.message, Bye) and got.peer == self._driver:
+            got = self._next()
+            if got is None:
+                continue
+            if isinstance(got.message, Bye) and got.peer == self._driver and not stay:
                 self._dismiss()
                 return
             self._handle(got)
 
+    def _next(self) -> Received | None:
+        """The next word of anybody; None when it is time to look again."""
+        patience_s = IDLE_S if self._driver is not None else NO_DRIVER_S
+        try:
+            return self._link.recv(patience_s * self._welcome.dilation)
+        except Deadline:
+            if self._driver is not None or not self._stays:
+                raise
+        # a device that hears nothing for long takes it that the server hangs
+        self._tell_devices(Reset(command=self._command, seed=0, restart=False))
+        return None
+
     def _attempt(self, command: Reset | RunRound) -> None:
         """What fails is told to the driver; the server lives on."""
-        self._command = command.command
+        self._command, self._asker = command.command, self._driver
         try:
             if isinstance(command, Reset):
                 self._reset(command)
@@ -171,7 +192,10 @@ class Server:
 
     def _leave(self, got: Received) -> None:
         if got.peer == self._driver:
-            raise PeerLost("the driver is gone")
+            if not self._stays:
+                raise PeerLost("the driver is gone")
+            self._driver = None
+            self._commands.clear()
         for device, peer in list(self._devices.items()):
             if peer == got.peer:
                 log.warning("device %d is gone: %s", device, got.message)
@@ -190,5 +214,11 @@ class Server:
                 self._link.send(message, to=peer)
 
     def _answer(self, message: AnyMessage) -> None:
-        if self._driver is not None:
+        """To the driver that asked; another one may be there by now."""
+        if self._driver is None or self._driver != self._asker:
+            return
+        try:
             self._link.send(message, to=self._driver)
+        except PeerLost:  # comes as news of its own
+            if not self._stays:
+                raise

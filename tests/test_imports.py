@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("adaptoff", "envs", "agents", "testbed", "tests", "benchmarks")
-FACES = ("cli", "__main__")
+FACES = (*sorted(p.stem for p in (ROOT / "adaptoff").glob("cli*.py")), "__main__")
 """modules that show the project to its user: they import everything, but only when called"""
 MAY_IMPORT = {
     "core": set(),
@@ -147,7 +147,7 @@ def test_offences_are_seen(code: str) -> None:
 def test_layers_are_told_apart() -> None:
     assert layer_of("adaptoff.cost") == layer_of("adaptoff.data") == "core"
     assert layer_of("adaptoff.testbed.wire") == "testbed"
-    assert layer_of("adaptoff.cli") == "faces"
+    assert layer_of("adaptoff.cli") == layer_of("adaptoff.cli_keys.app") == "faces"
     assert layer_of("numpy.typing") is None
     assert {layer_of(module_of(path)) for path in PROJECT} == set(MAY_IMPORT)
 

@@ -68,14 +68,17 @@ def laid(
 
     With ``each`` every device is a cluster of its own. Raises RunError and LinkError.
     """
-    kind, why = choose(net)
+    kind, why = choose(net, scenario)
     dilation = dilation_of(scenario)
     pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"
     count = len(scenario.each_device())
     console.print(f"{count} devices and a server as processes of this machine, in {pace}")
     console.print(f"links: {kind} ({why})")
     with strung(scenario, kind, dilation) as wires, Children() as children:
-        live = _start(children, wires, source, count, dilation, each=each)
+        if wires.left_out:
+            console.print(f"links: {wires.left_out}")
+        endpoint = populate(children, wires, source, count, dilation, each=each)
+        live = _driven(children, wires, endpoint)
         try:
             yield Bed(scenario, live, dilation, wires.said, console)
         finally:
@@ -89,16 +92,25 @@ def dilation_of(scenario: Scenario) -> float:
     return round(max(fits, max(*speeds, scenario.server.speed) / BUSIEST), 3)
 
 
-def _start(
-    children: Children, wires: Wires, source: Source, count: int, dilation: float, *, each: bool
-) -> LiveFleet:
+def populate(
+    children: Children, wires: Wires, source: Source, count: int, dilation: float,
+    *, each: bool = False, stay: bool = False,
+) -> str:  # fmt: skip
+    """Start a server and ``count`` devices; returns the endpoint that devices know.
+
+    With ``stay`` the server outlasts its drivers. Raises RunError.
+    """
     serve = ["serve", *source.arguments, "--dilation", str(dilation), *wires.server]
     serve += ["--each"] if each else []
+    serve += ["--stay"] if stay else []
     endpoint = children.start_server(serve, wires.prefix(SERVER))
     for number in range(count):
         arguments = ["device", endpoint, str(number), "--policy", source.policy, *wires.client]
         children.start(f"device {number}", arguments, wires.prefix(number))
+    return endpoint
 
+
+def _driven(children: Children, wires: Wires, endpoint: str) -> LiveFleet:
     def check() -> None:
         wires.check()
         children.check()

@@ -16,6 +16,7 @@ import msgspec
 
 from adaptoff.errors import PeerLost, RunError
 
+SERVER = "the server"
 START_S = 60.0
 LEAVE_S = 5.0
 GRACE_S = 1.0
@@ -60,7 +61,7 @@ class Children:
 
     def start_server(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> str:
         """Start the server and wait for its endpoint; raises RunError."""
-        child = self.start("the server", arguments, prefix)
+        child = self.start(SERVER, arguments, prefix)
         line = _line(child, START_S)
         try:
             return msgspec.json.decode(line, type=Ready).endpoint
@@ -70,10 +71,17 @@ class Children:
 
     def check(self) -> None:
         """Raise PeerLost if one of them ended."""
-        for name, child in self._running.items():
-            if (code := child.poll()) is not None:
-                how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                raise PeerLost(f"{name} ended during the run ({how}): no result")
+        for name, how in self.ended().items():
+            raise PeerLost(f"{name} ended during the run ({how}): no result")
+
+    def ended(self) -> dict[str, str]:
+        """Those that ended by themselves, and how."""
+        codes = {name: child.poll() for name, child in self._running.items()}
+        return {
+            name: signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            for name, code in codes.items()
+            if code is not None
+        }
 
     def __enter__(self) -> Self:
         """Itself."""

@@ -1,41 +1,51 @@
-"""``adaptoff doctor``: what this machine can do, and what is used where it cannot."""
+"""``adaptoff doctor``: what this machine can do, and what is used where it cannot.
+
+With ``--json`` it is ``{"findings": [{"what": ..., "found": ..., "used": ...}]}``, one entry for
+each of ``WHATS``, in this order, on every machine; ``found`` and ``used`` are for people to read.
+"""
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from adaptoff import config, policy
+from adaptoff.commands import doctor_net
+from adaptoff.commands.doctor_net import Finding
 from adaptoff.errors import AdaptoffError
 
-EXTRAS = {"train": ("gymnasium", "stable-baselines3", "torch"), "testbed": ("torch", "psutil")}
+EXTRAS = {
+    "train": ("gymnasium", "stable-baselines3", "torch"),
+    "testbed": ("torch", "psutil", "pyroute2"),
+}
 SLEEP_S = 0.001
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the table."""
-
-    what: str
-    found: str
-    used: str
+CLASSES = Path("/sys/class")
+POWER = ["powercap/intel-rapl:*", "hwmon/hwmon*/power*_input", "hwmon/hwmon*/curr*_input"]
+CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
+WHATS = (
+    "extra train", "extra testbed", "cores", "clock", "1 ms sleep", "cpufreq", "cpu quota",
+    "thermal zones", "power sensors", "namespaces", "tbf", "htb", "netem", "relay", "nft",
+    "delay and loss", "links", "default policy", "scenarios",
+)  # fmt: skip
+"""stable: scripts may look for them"""
 
 
 def examine() -> list[Finding]:
-    """Look, touch nothing."""
+    """Look and try out, touch nothing that is there."""
     return [
         *[_extra(name) for name in EXTRAS],
-        Finding("cores", str(os.cpu_count()), "more demand than that dilates time"),
+        Finding("cores", _cores(), "more demand than that dilates time"),
         Finding("clock", f"{time.get_clock_info('monotonic').resolution:.0e} s", "monotonic"),
         Finding("1 ms sleep", f"{_sleep_s() * 1e3:.2f} ms", "pacing of clocks and links"),
-        _sysfs("cpufreq", "/sys/devices/system/cpu/cpufreq", "policy*", "paced CPU time"),
-        _sysfs("thermal zones", "/sys/class/thermal", "thermal_zone*", "the heat model"),
-        _sysfs("power sensors", "/sys/class/powercap", "intel-rapl:*", "the power model"),
-        Finding("links", "user-space pacer", "chunks are held back to the scenario's rate"),
+        _sysfs("cpufreq", CPUFREQ, ["policy*"], "paced CPU time"),
+        doctor_net.quota(),
+        _sysfs("thermal zones", CLASSES, ["thermal/thermal_zone*"], "the heat model"),
+        _sysfs("power sensors", CLASSES, POWER, "the power model"),
+        *doctor_net.examine(),
         _default_policy(),
         Finding("scenarios", ", ".join(config.shipped()), "by name"),
     ]
@@ -43,7 +53,7 @@ def examine() -> list[Finding]:
 
 def show(findings: list[Finding], console: Console) -> None:
     """As a table."""
-    table = Table("what", "found", "used")
+    table = Table(Column("what", no_wrap=True), "found", "used")
     for finding in findings:
         table.add_row(finding.what, finding.found, finding.used)
     console.print(table)
@@ -75,8 +85,13 @@ def _sleep_s() -> float:
     return sorted(taken)[10]
 
 
-def _sysfs(what: str, folder: str, pattern: str, otherwise: str) -> Finding:
-    found = sorted(path.name for path in Path(folder).glob(pattern))
+def _cores() -> str:
+    usable = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return f"{len(usable(0)) if usable else os.cpu_count()} of {os.cpu_count()} usable"
+
+
+def _sysfs(what: str, folder: Path, patterns: list[str], otherwise: str) -> Finding:
+    found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     # reported only: the testbed emulates its boards, whatever this machine has
     return Finding(what, ", ".join(found) or "none", otherwise)
 

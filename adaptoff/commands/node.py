@@ -28,9 +28,12 @@ MOST_REPEATS, MEASURE_S = 12, 40.0
 
 def serve(
     scenario: Scenario, bind: Sequence[str], dilation: float, *, measure: bool, each: bool = False,
-    keys: ServerKeys | None = None, shaping: MakeShaping = Pacing,
+    keys: ServerKeys | None = None, shaping: MakeShaping = Pacing, stay: bool = False,
 ) -> None:  # fmt: skip
-    """Say where to connect to, as one line of JSON, then serve until the driver leaves."""
+    """Say where to connect to, as one line of JSON, then serve until the driver leaves.
+
+    With ``stay`` the next driver is waited for.
+    """
     leave_with_stdin()
     single_thread()
     profile = config.profile_of(scenario)
@@ -40,7 +43,7 @@ def serve(
     with Server(scenario, profile, dilation, bind, clusterer, keys, shaping) as server:
         sys.stdout.buffer.write(msgspec.json.encode(Ready(endpoint=server.endpoint)) + b"\n")
         sys.stdout.buffer.flush()
-        server.serve()
+        server.serve(stay=stay)
 
 
 @contextmanager

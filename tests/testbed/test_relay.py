@@ -173,16 +173,23 @@ def test_the_share_that_should_be_lost_is_lost(lay: Lay) -> None:
     assert len(echoes) == pytest.approx(count * back, abs=5 * spread)
 
 
+def best_bps(laid: Network, sender: int, receiver: int, rate_bps: float) -> float:
+    """Goodput over a second, of the first transfer that was not held up by others' work."""
+    best = 0.0
+    for _ in range(TRIES):
+        best = max(best, goodput_bps(measure(laid, sender, receiver, int(rate_bps / 8))))
+        if best > 0.96 * rate_bps:
+            break
+    return best
+
+
 @pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
 def test_a_long_transfer_still_gets_its_rate_and_a_changed_one(lay: Lay, up: bool) -> None:
     laid = lay(Impairment(rtt_s=0.02))
     ends = (0, SERVER) if up else (SERVER, 0)
-    for rate_bps in (RATE_BPS, 10e6):
-        laid.set_rates(0, rate_bps, rate_bps)
-        goodput = max(
-            goodput_bps(measure(laid, *ends, int(rate_bps / 8))) for _ in range(TRIES)
-        )  # of a second each
-        assert goodput == pytest.approx(rate_bps, rel=0.06)
+    assert best_bps(laid, *ends, RATE_BPS) == pytest.approx(RATE_BPS, rel=0.06)
+    laid.set_rates(0, 10e6, 10e6)
+    assert best_bps(laid, *ends, 10e6) == pytest.approx(10e6, rel=0.06)
 
 
 def test_a_cut_is_a_cut_and_ends(lay: Lay) -> None:
