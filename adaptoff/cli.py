@@ -7,6 +7,7 @@ beside this one; each imports what it needs when it is called.
 import logging
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -37,7 +38,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; every error on purpose is one line."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         app()
@@ -87,9 +89,26 @@ def doctor(json: JsonOption = False) -> None:
         print_json(command.as_json(findings))
 
 
+def restore(
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where it was written down; default: as when it was set."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Put back the clocks that a device which was killed had set; for service managers, too."""
+    from adaptoff.commands import restore as command
+
+    found = command.run(directory)
+    if json:
+        print_json(found)
+    else:
+        print(", ".join(found["restored"]) or "nothing to put back")  # noqa: T201
+
+
 for command in (
     cli_bed.demo, cli_bed.serve, cli_bed.device, cli_learn.train, cli_learn.freeze,
-    cli_judge.evaluate, cli_agree.calibrate, cli_agree.validate, doctor,
+    cli_judge.evaluate, cli_agree.calibrate, cli_agree.validate, doctor, restore,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(cli_testbed.app, name="testbed")

@@ -189,3 +189,8 @@ def wait_for(path: Path, timeout_s: float = 60) -> None:
 
 def steps_of(path: Path) -> int:
     return checkpoint.load(path).facts["steps"]
+
+
+def test_restore_has_nothing_to_do_where_nothing_was_set(tmp_path: Path) -> None:
+    done = adaptoff("restore", "--dir", str(tmp_path / "none"), "--json")
+    assert json.loads(done.stdout)["restored"] == []
