@@ -38,7 +38,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; every error on purpose is one line."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    caught = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    for number in caught:
         signal.signal(number, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
@@ -49,11 +50,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         print(f"adaptoff: needs {error.name}: pip install 'adaptoff[all]'", file=sys.stderr)  # noqa: T201
         sys.exit(InputError.exit_code)
-    except KeyboardInterrupt:
-        print("adaptoff: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to clean up
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)  # nothing is left to clean up
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from adaptoff.cli_options import (
+    MOST_SEED,
     JsonOption,
     NetOption,
     PolicyOption,
@@ -15,6 +16,7 @@ from adaptoff.cli_options import (
     policy_of,
     print_json,
 )
+from adaptoff.errors import InputError
 
 
 def evaluate(
@@ -65,7 +67,9 @@ def evaluate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many seeds; 5, or 1 if live.")
     ] = None,
-    first_seed: Annotated[int, typer.Option(min=0, help="Not those of training.")] = 10_000,
+    first_seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Not those of training.")
+    ] = 10_000,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Rounds an episode; 24, or the scenario's.")
     ] = None,
@@ -74,7 +78,8 @@ def evaluate(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes side by side.")] = 1,
     live: Annotated[
-        bool, typer.Option("--live", help="On a testbed of this machine, in the demo's scenario.")
+        bool,
+        typer.Option("--live", help="On a testbed of this machine; without --scenario the demo's."),
     ] = False,
     net: NetOption = "auto",
     target_accuracy: Annotated[
@@ -108,6 +113,10 @@ def evaluate(
         tuple(traces or ()), trace_scale,
         up_over_down, heat, fleets, rounds, energy_weight,
     )  # fmt: skip
+    if target_accuracy is not None and not live:
+        raise InputError("--target-accuracy: only with --live")
+    if live and jobs > 1:
+        raise InputError("--jobs: not with --live, whose methods are timed one by one")
     names = tuple(name.strip() for name in methods.split(","))
     numbers = tuple(range(first_seed, first_seed + (seeds or (1 if live else 5))))
     if live:

@@ -32,6 +32,7 @@ NetOption = Annotated[
         "or auto: netns where this machine can.",
     ),
 ]
+MOST_SEED = 2**30
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 KeysOption = Annotated[
     Path | None,
@@ -46,7 +47,9 @@ RoundsOption = Annotated[
     int | None,
     typer.Option(min=1, help="How many; the scenario's, but one for each cut at least."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of links, batches and weights.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Of links, batches and weights.")
+]
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The result of ``adaptoff demo`` -> one self-contained HTML page."""
 
 from html import escape
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -27,11 +26,6 @@ CAPTIONS = {
     "shares": ("Where the time goes", "The mean round of each device, by what it was spent on."),
     "accuracy": ("Accuracy", "Of the averaged model after each round, on held-out samples."),
 }
-
-
-def write_report(result: Json, path: Path) -> None:
-    """Write the page for the result of ``adaptoff demo`` to ``path``."""
-    path.write_text(render(result), encoding="utf-8")
 
 
 def render(result: Json) -> str:

@@ -14,7 +14,8 @@ SUBNET = IPv4Network("10.77.0.0/16")
 MAX_STEPS = 10_000
 LINE_BYTES = 1 << 20
 
-RateBps = Annotated[float, Meta(ge=1e3, le=1e10)]
+LEAST_BPS, MOST_BPS = 1e3, 1e10
+RateBps = Annotated[float, Meta(ge=LEAST_BPS, le=MOST_BPS)]
 """payload bits per second: a slower TBF cannot be expressed, a faster one not be kept up with"""
 DelayS = Annotated[float, Meta(ge=0, le=100)]
 Moment = Annotated[float, Meta(ge=-1e7, le=1e10)]

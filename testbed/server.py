@@ -99,11 +99,12 @@ class Server:
 
     def _next(self) -> Received | None:
         """The next word of anybody; None when it is time to look again."""
-        patience_s = IDLE_S if self._driver is not None else NO_DRIVER_S
+        thinking = self._driver is not None and not self._stays
+        patience_s = IDLE_S if thinking else NO_DRIVER_S
         try:
             return self._link.recv(patience_s * self._welcome.dilation)
         except Deadline:
-            if self._driver is not None or not self._stays:
+            if not self._stays:
                 raise
         # a device that hears nothing for long takes it that the server hangs
         self._tell_devices(Reset(command=self._command, seed=0, restart=False))
@@ -157,7 +158,7 @@ class Server:
         if got.lost or isinstance(got.message, Bye | Fault):
             self._leave(got)
         elif isinstance(got.message, Hello):
-            with suppress(PeerLost):  # gone before it was welcome
+            with suppress(LinkError):  # gone before it was welcome, or it does not listen
                 self._join(got.peer, got.message, got.who)
         elif isinstance(got.message, Reset | RunRound) and got.peer == self._driver:
             self._commands.append(got.message)  # a driver that gave up waiting may be early
@@ -210,7 +211,7 @@ class Server:
 
     def _tell_devices(self, message: AnyMessage) -> None:
         for peer in self._devices.values():
-            with suppress(PeerLost):  # comes as news of its own
+            with suppress(LinkError):  # comes as news of its own
                 self._link.send(message, to=peer)
 
     def _answer(self, message: AnyMessage) -> None:

@@ -10,11 +10,11 @@ from typing import Protocol
 from adaptoff.schedule import Schedule
 from adaptoff.testbed.link import Link
 from adaptoff.testbed.netcontrol import Control
+from adaptoff.testbed.netorders import LEAST_BPS, MAX_STEPS, MOST_BPS
 
 Steps = list[tuple[float, float, float]]
 """(wall seconds after a round's start, up, down in wall bits per second)"""
 STEP_S = 0.5
-MOST_STEPS = 10_000
 
 
 class Shaper:
@@ -88,8 +88,9 @@ class AsTheyAre:
 def steps(schedule: Schedule, round_: int, most_s: float, dilation: float) -> Steps:
     """A round's rates, looked up each ``STEP_S`` emulated seconds, without what stays the same."""
     found: Steps = []
-    for i in range(min(math.ceil(most_s / STEP_S) + 1, MOST_STEPS)):
-        up, down = schedule.rates_bps(round_, i * STEP_S)
-        if not found or found[-1][1:] != (up / dilation, down / dilation):
-            found.append((i * STEP_S * dilation, up / dilation, down / dilation))
+    for i in range(min(math.ceil(most_s / STEP_S) + 1, MAX_STEPS)):
+        asked = (rate / dilation for rate in schedule.rates_bps(round_, i * STEP_S))
+        up, down = (min(max(rate, LEAST_BPS), MOST_BPS) for rate in asked)
+        if not found or found[-1][1:] != (up, down):
+            found.append((i * STEP_S * dilation, up, down))
     return found

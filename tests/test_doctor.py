@@ -73,9 +73,11 @@ def test_without_namespaces_links_are_paced_and_why_is_said(
 
 @pytest.mark.parametrize("able", [abilities(), NOTHING], ids=["able", "unable"])
 def test_the_table_can_be_read_at_80_columns(
-    able: Abilities, monkeypatch: pytest.MonkeyPatch
+    able: Abilities, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found_with(able, monkeypatch)
+    monkeypatch.setattr(doctor, "CLASSES", tmp_path)
+    monkeypatch.setattr(doctor, "CPUFREQ", tmp_path)
     page = io.StringIO()
     doctor.show(doctor.examine(), Console(file=page, width=80))
     lines = page.getvalue().splitlines()

@@ -163,8 +163,8 @@ def test_it_ends_with_its_server_and_says_why(testbeds: Commands) -> None:
 
 def test_what_cannot_come_up_says_why_and_leaves_nothing(testbeds: Commands) -> None:
     missing = ("--set", 'workload.dataset="cifar10"', "--set", f'workload.data_dir="{os.devnull}"')
-    done = testbeds.run("up", str(testbeds.scenario), "--net", "pace", *missing, code=1)
-    assert "the server did not start" in done.stderr
+    done = testbeds.run("up", str(testbeds.scenario), "--net", "pace", *missing, code=2)
+    assert "data_batch_1.bin" in done.stderr
     assert testbeds.left() == []
 
 

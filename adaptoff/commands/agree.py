@@ -3,6 +3,7 @@
 Rounds are the scenario's own, whose links change as they do; beyond its last round they stay.
 """
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace as changed
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.table import Table
 from adaptoff import agreement, config
 from adaptoff.commands import summary
 from adaptoff.commands.bed import Bed, Source, laid
-from adaptoff.commands.output import replace
+from adaptoff.commands.output import directory, replace
 from adaptoff.commands.wires import Kind
 from adaptoff.errors import InputError, RunError
 from adaptoff.fleet import Rows
@@ -38,6 +39,9 @@ def calibrate(
     """
     scenario, source = _loaded(source, rounds)
     text = _text(source.scenario)
+    directory(out.parent)
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a directory")
     with laid(scenario, source, console, net, each=True) as bed:
         reports = _play(bed, seed)
         profile, provenance = (
@@ -109,10 +113,8 @@ def _play(bed: Bed, seed: int) -> list[RoundReport]:
 
 def drawn(scenario: Scenario, profile: Profile, seed: int) -> Iterator[Rows]:
     """Rows (1, devices) without end: each device goes through its cuts in orders drawn anew."""
-    rng, boards = (
-        np.random.default_rng(seed),
-        [scenario.boards[d.board] for d in scenario.each_device()],
-    )
+    rng = np.random.default_rng(seed)
+    boards = [scenario.boards[group.board] for group in scenario.each_device()]
     cuts = np.arange(min(scenario.workload.min_cut, profile.native), profile.native + 1)
     n_opps = [len(board.opps) for board in boards]
     while True:
@@ -131,7 +133,7 @@ def _loaded(source: Source, rounds: int | None) -> tuple[Scenario, Source]:
 def _text(name: str) -> str:
     """The scenario's file; raises InputError if it has a calibration already."""
     text = config.text(name)
-    if config.load(name).calibration != Calibration():
+    if "calibration" in tomllib.loads(text):
         raise InputError(f"{name}: has a calibration: remove that table to fit another")
     return text
 

@@ -14,10 +14,11 @@ from typing import Self
 
 import msgspec
 
-from adaptoff.errors import PeerLost, RunError
+from adaptoff.errors import InputError, PeerLost, RunError
 
 SERVER = "the server"
-START_S = 60.0
+START_S = 900.0
+"""for the server to measure its model; one that dies is seen at once"""
 LEAVE_S = 5.0
 GRACE_S = 1.0
 
@@ -60,14 +61,18 @@ class Children:
         return child
 
     def start_server(self, arguments: Sequence[str], prefix: Sequence[str] = ()) -> str:
-        """Start the server and wait for its endpoint; raises RunError."""
+        """Start the server and wait for its endpoint; raises RunError, or InputError as it did."""
         child = self.start(SERVER, arguments, prefix)
         line = _line(child, START_S)
         try:
             return msgspec.json.decode(line, type=Ready).endpoint
         except msgspec.DecodeError:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
             said = f"it said {line[:80]!r}, exit code {child.poll()}"
-            raise RunError(f"the server did not start: {said}") from None
+            wrong = child.poll() == InputError.exit_code
+            error = InputError if wrong else RunError
+            raise error(f"the server did not start: {said}") from None
 
     def check(self) -> None:
         """Raise PeerLost if one of them ended."""
@@ -127,9 +132,9 @@ def _line(child: subprocess.Popen[bytes], timeout_s: float) -> bytes:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the end of the block."""
+    """Ctrl-C, SIGTERM and SIGHUP wait until the end of the block."""
     came: list[tuple[int, FrameType | None]] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {n: signal.signal(n, lambda *call: came.append(call)) for n in numbers}
     try:
         yield

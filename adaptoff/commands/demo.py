@@ -8,16 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from rich.console import Console
 
-from adaptoff.agents.report import write_report
+from adaptoff.agents.report import render
 from adaptoff.agents.results import methods
 from adaptoff.commands import summary
 from adaptoff.commands.bed import Bed, Source, laid
 from adaptoff.commands.hindsight import constant_rows, keep
-from adaptoff.commands.output import directory
+from adaptoff.commands.output import directory, write
 from adaptoff.commands.wires import Kind
 from adaptoff.policy import Policy
 from adaptoff.scenario import Scenario
@@ -64,10 +63,7 @@ def _method(bed: Bed, seed: int, name: str, step: Step) -> dict[str, Any]:
 
 
 def _finish(result: dict[str, Any], out: Path, console: Console) -> dict[str, Any]:
-    result["report"] = str(out / "report.html")
-    result["results"] = str(out / "results.json")
-    write_report(result, out / "report.html")
-    (out / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    result = write(result, render(result), out)
     _print_summary(result, console)
     return result
 

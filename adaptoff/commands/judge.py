@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -21,7 +20,7 @@ from adaptoff.agents.results import Json
 from adaptoff.agents.tasks import Task, Tell, play_tasks
 from adaptoff.agents.timeline import busiest, timeline
 from adaptoff.agents.wanted import Wanted
-from adaptoff.commands.output import directory, replace
+from adaptoff.commands.output import directory, write
 from adaptoff.envs.trials import TraceTrial
 from adaptoff.errors import InputError
 from adaptoff.policy import Policy
@@ -64,7 +63,7 @@ def run(judging: Judging, wanted: Wanted, out: Path | None, console: Console) ->
         result["front"] = front.front(cases, judging.seeds[0], played[len(tasks) :])
         result["timeline"] = _timeline(judging, cases, [seeds[0] for seeds in by_class])
     result["provenance"]["wall_s"] = round(time.monotonic() - start_s, 1)
-    return _write(result, out) if out else result
+    return write(result, render(result), out) if out else result
 
 
 def _task(case: Case, seed: int, judging: Judging) -> Task:
@@ -114,12 +113,3 @@ def _timeline(judging: Judging, cases: list[Case], played: list[Played]) -> Json
     [method] = methods([shown], judging.policy)
     where, number = busiest(played, method.name)
     return timeline(cases[where], method, judging.seeds[0], number, played[where])
-
-
-def _write(result: Json, out: Path) -> Json:
-    result |= {"report": str(out / "report.html"), "results": str(out / "results.json")}
-    text = msgspec.json.format(msgspec.json.encode(result)) + b"\n"
-    page = render(result).encode()
-    replace(out / "results.json", text)
-    replace(out / "report.html", page)
-    return result

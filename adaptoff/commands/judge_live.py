@@ -9,7 +9,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
-import msgspec
 from rich.console import Console
 
 from adaptoff import config
@@ -21,7 +20,7 @@ from adaptoff.agents.results import Json
 from adaptoff.agents.wanted import Wanted
 from adaptoff.commands import live_methods, summary
 from adaptoff.commands.bed import Bed, Source, laid
-from adaptoff.commands.output import directory, replace
+from adaptoff.commands.output import directory, write
 from adaptoff.commands.wires import Kind
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode, Round
@@ -64,13 +63,15 @@ def run(contest: Contest, net: Kind, out: Path | None, console: Console) -> Json
     Raises InputError before anything starts, RunError if a process dies.
     """
     profile = config.profile_of(contest.scenario)
-    live_methods.methods(contest.names, contest.policy, contest.scenario, profile)
+    made = live_methods.methods(contest.names, contest.policy, contest.scenario, profile)
+    if len({method.name for method in made}) < len(made):
+        raise InputError("--methods: one is there twice")
     live_methods.twin(contest.scenario, profile)
     if out:
         directory(out)
     with laid(contest.scenario, contest.source, console, net, each=True) as bed:
         result = _result(contest, bed)
-    return _write(result, out) if out else result
+    return write(result, render(result), out) if out else result
 
 
 def _result(contest: Contest, bed: Bed) -> Json:
@@ -84,7 +85,9 @@ def _result(contest: Contest, bed: Bed) -> Json:
         for method in methods:
             played[-1][method.name], run_ = _play(method, bed, twin, seed)
             runs[method.name].append(run_)
-    figures = judged(played, list(contest.names))
+    asked = ("native", "oracle", *contest.names)
+    names = dict(zip(dict.fromkeys(asked), (method.name for method in methods), strict=True))
+    figures = judged(played, [names[name] for name in contest.names])
     return {
         **figures,
         "classes": {f"{profile.name}/{contest.scenario.name}": figures},
@@ -123,10 +126,3 @@ def times(run_: Json, target: float) -> Json:
         "target_accuracy": target,
         "time_to_accuracy_s": next(reached, None),
     }
-
-
-def _write(result: Json, out: Path) -> Json:
-    result |= {"report": str(out / "report.html"), "results": str(out / "results.json")}
-    replace(out / "results.json", msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    replace(out / "report.html", render(result).encode())
-    return result

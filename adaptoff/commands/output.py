@@ -2,6 +2,9 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from adaptoff.errors import InputError
 
@@ -21,3 +24,11 @@ def replace(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
+
+
+def write(result: dict[str, Any], page: str, out: Path) -> dict[str, Any]:
+    """results.json and report.html; returns the result with their paths, as in the former."""
+    result |= {"report": str(out / "report.html"), "results": str(out / "results.json")}
+    replace(out / "results.json", msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    replace(out / "report.html", page.encode())
+    return result

@@ -8,6 +8,7 @@ from typing import Any
 
 from adaptoff import restore
 from adaptoff.domains import CPU_ROOT, GPU_ROOT, discover
+from adaptoff.errors import RunError
 
 
 def run(
@@ -15,7 +16,11 @@ def run(
 ) -> dict[str, Any]:
     """What was put back. Raises RunError if a process has the clocks, or the kernel refuses."""
     directory = directory or restore.default_directory()
-    if not directory.is_dir():
+    try:
+        known = directory.is_dir()
+    except OSError as error:
+        raise RunError(f"{directory}: {error.strerror}") from None
+    if not known:
         return {"restored": [], "directory": str(directory)}
     with restore.locked(directory):
         restored = restore.put_back(discover(cpu_root, gpu_root), directory)

@@ -71,7 +71,7 @@ def claim(name: str) -> int:
     What is left of a dead one is removed. Raises InputError if one of this name lives.
     """
     path = place(name)
-    with _alone():
+    with alone():
         if path.exists() and lives(path):
             raise InputError(f"--name {name}: is up already; adaptoff testbed down {name} ends it")
         remove(path)
@@ -122,7 +122,7 @@ def living() -> Iterator[Path]:
 
 def swept() -> list[State]:
     """Remove what is left of dead testbeds; what was known of them."""
-    with _alone():
+    with alone():
         dead = [p for p in sorted(root().iterdir()) if p.is_dir() and not lives(p)]
         known = [read(path) for path in dead]
         for path in dead:
@@ -136,15 +136,17 @@ def remove(path: Path) -> None:
 
 
 def last_line(path: Path) -> str:
-    """Of a testbed's log."""
+    """Of a testbed's log; of its errors the first, which is the cause."""
     lines: list[str] = []
     with suppress(OSError):
         lines = (path / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    errors = [line for line in lines if line.startswith("adaptoff: ")]
+    said = errors or [line for line in reversed(lines) if line.strip()]
+    return said[0] if said else "it said nothing"
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Of several commands at once one makes or removes testbeds at a time."""
     handle = os.open(root(), os.O_RDONLY)
     try:

@@ -58,6 +58,7 @@ def _round(report: RoundReport) -> dict[str, Any]:
             for t in report.telemetry
         ],
         "late": report.late,
+        "attempts": report.attempts,
     }
 
 

@@ -153,7 +153,9 @@ def _end(path: Path, lock: int) -> None:
             time.sleep(POLL_S)
     if not standing.is_free(lock):
         raise RunError(f"testbed {path.name} does not end")
-    standing.remove(path)
+    with standing.alone():
+        if not standing.lives(path):  # another may have come up in its place
+            standing.remove(path)
 
 
 def _signal(path: Path, number: signal.Signals) -> None:

@@ -10,8 +10,10 @@ from adaptoff import schedule
 from adaptoff.commands import keys
 from adaptoff.errors import InputError, NetworkError
 from adaptoff.scenario import Scenario
+from adaptoff.testbed.netorders import LEAST_BPS, MOST_BPS
 from adaptoff.testbed.network import SERVER, Impairment, Network, emulator_of
 from adaptoff.testbed.probe import Abilities, probe
+from adaptoff.testbed.shaping import steps
 
 Kind = Literal["auto", "netns", "pace", "none"]
 KINDS: tuple[Kind, ...] = ("auto", "netns", "pace", "none")
@@ -126,6 +128,16 @@ def _impairments(scenario: Scenario, dilation: float) -> list[Impairment]:
     ]
 
 
+def _too_far(scenario: Scenario, dilation: float) -> str:
+    """Why the rates by round cannot be had; empty if they can. Outages of traces are rounded up."""
+    for group in scenario.devices:
+        for step in scenario.links[group.link].steps:
+            for mbps in (step.up_mbps, step.down_mbps):
+                if not LEAST_BPS <= mbps * 1e6 / dilation <= MOST_BPS:
+                    return f"link {group.link}: {mbps:g} Mbit/s, slowed down {dilation:g} times"
+    return ""
+
+
 @contextmanager
 def strung(scenario: Scenario, kind: Kind, dilation: float) -> Iterator[Wires]:
     """Wires of this kind for the scenario's devices, at the rates of round 0.
@@ -135,10 +147,10 @@ def strung(scenario: Scenario, kind: Kind, dilation: float) -> Iterator[Wires]:
     if kind != "netns":
         yield Wires(paced=kind == "pace", impaired=impaired(scenario))
         return
-    if why_not := missing(probe(), impaired(scenario)):
+    why_not = missing(probe(), impaired(scenario)) or _too_far(scenario, dilation)
+    if why_not:
         raise _refusal(why_not)
-    rates = [s.rates_bps(0) for s in schedule.of_devices(scenario)]
-    slowed = [(up / dilation, down / dilation) for up, down in rates]
+    slowed = [steps(s, 0, 0.0, dilation)[0][1:] for s in schedule.of_devices(scenario)]
     delayed = _impairments(scenario, dilation)
     with (
         tempfile.TemporaryDirectory(prefix="adaptoff-") as made,

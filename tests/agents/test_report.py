@@ -3,13 +3,11 @@
 import copy
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adaptoff.agents import plots, report
-from adaptoff.agents.report import write_report
 from adaptoff.agents.results import device_label, rounds_of, series
 
 HOSTILE = """<script>alert("x")</script>&'$\\frac{$\x00\n中"""
@@ -92,13 +90,12 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def read(result: dict[str, Any], tmp_path: Path) -> Reader:
-    write_report(result, tmp_path / "report.html")
-    return Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
+def read(result: dict[str, Any]) -> Reader:
+    return Reader(report.render(result))
 
 
-def test_all_parts_are_there(result: dict[str, Any], tmp_path: Path) -> None:
-    page = read(result, tmp_path)
+def test_all_parts_are_there(result: dict[str, Any]) -> None:
+    page = read(result)
     assert page.tags.count("svg") == len(report.CAPTIONS) == 5
     for part in ("60.0% less", "5.0% more", "90.0%", "adaptoff demo", "board2", "modelled"):
         assert part in page.text
@@ -106,17 +103,17 @@ def test_all_parts_are_there(result: dict[str, Any], tmp_path: Path) -> None:
     assert "overloaded" not in page.text
 
 
-def test_it_is_self_contained(result: dict[str, Any], tmp_path: Path) -> None:
-    page = read(result, tmp_path)
+def test_it_is_self_contained(result: dict[str, Any]) -> None:
+    page = read(result)
     assert page.tags
     assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
     assert all(link.startswith("#") for link in page.links)
 
 
-def test_a_third_method_is_shown(result: dict[str, Any], tmp_path: Path) -> None:
-    before = read(result, tmp_path)
+def test_a_third_method_is_shown(result: dict[str, Any]) -> None:
+    before = read(result)
     result["constant"] = run(4, 2.0) | {"late": 2, "overloaded_rounds": [3]}
-    page = read(result, tmp_path)
+    page = read(result)
     assert page.tags.count("tr") == before.tags.count("tr") + 1
     assert "constant: this host was overloaded in rounds [3]" in page.text
 
@@ -130,16 +127,16 @@ def hostile(value: Any) -> Any:
     return HOSTILE if isinstance(value, str) else value
 
 
-def test_text_is_shown_never_run(result: dict[str, Any], tmp_path: Path) -> None:
+def test_text_is_shown_never_run(result: dict[str, Any]) -> None:
     result = hostile(result)
     result["provenance"] |= {HOSTILE: HOSTILE}
     result["devices"][0]["id"] = HOSTILE
-    page = read(result, tmp_path)
+    page = read(result)
     assert "script" not in page.tags
     assert '<script>alert("x")</script>' in page.text
 
 
-def test_late_and_silent_devices_leave_gaps(result: dict[str, Any], tmp_path: Path) -> None:
+def test_late_and_silent_devices_leave_gaps(result: dict[str, Any]) -> None:
     result["adaptive"]["rounds"][1]["devices"].pop(0)
     result["adaptive"]["rounds"][2]["devices"][1]["up_mbps"] = None
     for round_ in result["adaptive"]["rounds"]:
@@ -147,22 +144,22 @@ def test_late_and_silent_devices_leave_gaps(result: dict[str, Any], tmp_path: Pa
     assert str(series(result["adaptive"], 0, "cut")) == "[2.0, nan, 2.0, 2.0]"
     assert series(result["adaptive"], 0, "source")[:2] == ["policy", None]
     assert rounds_of(result["adaptive"]) == [1, 2, 3, 4]
-    read(result, tmp_path)
+    read(result)
 
 
-def test_one_round_and_one_device(result: dict[str, Any], tmp_path: Path) -> None:
+def test_one_round_and_one_device(result: dict[str, Any]) -> None:
     result["devices"] = result["devices"][:1]
     for name in ("native", "adaptive"):
         one = result[name]
         for key in ("round_s", "energy_j", "accuracy_per_round", "rounds"):
             one[key] = one[key][:1]
-    read(result, tmp_path)
+    read(result)
 
 
-def test_many_devices_are_cut_short_and_it_says_so(result: dict[str, Any], tmp_path: Path) -> None:
+def test_many_devices_are_cut_short_and_it_says_so(result: dict[str, Any]) -> None:
     extra = {"id": 0, "board": "b", "link": "l"}
     result["devices"] = [extra | {"id": i} for i in range(plots.MAX_DRAWN + 5)]
-    page = read(result, tmp_path)
+    page = read(result)
     assert page.text.count("The first 16 of 21 devices are shown.") == 3
 
 
