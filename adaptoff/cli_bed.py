@@ -20,6 +20,7 @@ from adaptoff.cli_options import (
     policy_of,
     print_json,
 )
+from adaptoff.errors import InputError
 
 
 def demo(
@@ -119,6 +120,21 @@ def device(
         str | None,
         typer.Option(help="Where this device has its data set, if not where the scenario says."),
     ] = None,
+    clocks: Annotated[
+        bool,
+        typer.Option("--clocks", help="Set this board's own clocks, and put them back at the end."),
+    ] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="With --clocks: set its GPU's clock, too.")
+    ] = False,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="With --clocks: where to write down what 'adaptoff restore' puts back."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --clocks: print what each clock step would write."),
+    ] = False,
     keys: KeysOption = None,
     insecure: InsecureOption = False,
 ) -> None:
@@ -131,9 +147,18 @@ def device(
       adaptoff device tcp://127.0.0.1:5600 0
 
       adaptoff device tcp://192.168.1.2:5600 3 --keys keys
+
+      adaptoff device tcp://192.168.1.2:5600 3 --clocks
     """
     from adaptoff.commands import node
     from adaptoff.testbed.keys import client_name, for_client
 
+    if (gpu or state_dir or dry_run) and not clocks:
+        raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
+    machine = node.this_machine(state_dir, gpu=gpu) if clocks else None
+    if machine and dry_run:
+        for path, value in machine.rehearsed():
+            print(path, value)  # noqa: T201
+        return
     secured = for_client(endpoint, client_name("device", number), keys, insecure=insecure)
-    node.join(endpoint, number, policy_of(policy_), data_dir, secured)
+    node.join(endpoint, number, policy_of(policy_), data_dir, secured, machine)

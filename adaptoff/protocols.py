@@ -22,6 +22,34 @@ class Actuator(Protocol):
         """Ask for an operating point; returns the one applied."""
 
 
+class Board(Actuator, Protocol):
+    """A device's board, emulated or real: its clock, and what it makes of the work done.
+
+    ``now_s`` are emulated seconds since some moment.
+    """
+
+    @property
+    def speed(self) -> float:
+        """In reference cores, at the OPP applied."""
+
+    @property
+    def opp(self) -> int:
+        """The operating point applied."""
+
+    @property
+    def temp_c(self) -> float:
+        """Degrees when it was last told the time."""
+
+    def reset(self, now_s: float) -> None:
+        """As at the start of an episode, at the fastest OPP."""
+
+    def idle_until(self, now_s: float) -> None:
+        """Nothing was done until ``now_s``."""
+
+    def work_until(self, now_s: float, device_s: float, link_s: float) -> float:
+        """That many seconds were computed and sent since the last call; returns modelled joules."""
+
+
 class FleetBackend(Protocol):
     """A fleet that can run rounds: emulated (many at once) or live (one)."""
 

@@ -5,6 +5,7 @@ All seconds reported are emulated (wall / dilation).
 
 import logging
 import time
+from contextlib import nullcontext
 
 from adaptoff import __version__
 from adaptoff.controller import Controller
@@ -20,6 +21,8 @@ from adaptoff.messages import (
     Welcome,
 )  # fmt: skip
 from adaptoff.policy import Policy
+from adaptoff.power_meter import PowerMeter
+from adaptoff.scenario import Board
 from adaptoff.schedule import Schedule
 from adaptoff.testbed import data, models
 from adaptoff.testbed.board import EmulatedBoard
@@ -27,39 +30,58 @@ from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Superseded
 from adaptoff.testbed.keys import ClientKeys
 from adaptoff.testbed.link import Link
-from adaptoff.testbed.parts import Parts
+from adaptoff.testbed.parts import Hardware, Parts
+from adaptoff.testbed.real_board import Machine
 from adaptoff.testbed.shaping import Shaper
 from adaptoff.testbed.split import rehearse
+from adaptoff.testbed.transfer import Config
 
 log = logging.getLogger(__name__)
 
 JOIN_S = 60.0
+HANG_S = 300.0
+"""for what a real board computes at one go; an emulated one says that it lives"""
 
 
 def run(
     endpoint: str, device: int, policy: Policy, data_dir: str | None = None,
-    keys: ClientKeys | None = None,
+    keys: ClientKeys | None = None, machine: Machine | None = None,
 ) -> None:  # fmt: skip
     """Take part until the server says goodbye; RunError when refused, LinkError when lost.
 
-    ``data_dir`` is where this device has its data set, if not where the scenario says.
+    ``data_dir`` is where this device has its data set, if not where the scenario says. With
+    ``machine`` its clocks are set, and put back, else they are emulated.
     """
-    with Link.connect(endpoint, keys=keys) as link:
-        hello = Hello(protocol=PROTOCOL, version=__version__, role="device", device=device)
-        link.send(hello)
-        try:
-            welcome = link.recv(JOIN_S).message
-        except Deadline:
-            raise Deadline(
-                f"device {device}: {endpoint} did not answer within {JOIN_S:g} s: "
-                "is the server up, and is server.pub its own?"
-            ) from None
-        if isinstance(welcome, Fault):
-            raise RunError(f"device {device}: the server refused: {welcome.reason}")
-        if not isinstance(welcome, Welcome):
-            raise RunError(f"device {device}: the server answered with {type(welcome).__name__}")
+    if machine:
+        machine.domains()  # without any there is nothing to join for
+    with Link.connect(endpoint, Config(hang_s=HANG_S) if machine else None, keys) as link:
+        welcome = _join(link, endpoint, device)
         link.set_dilation(welcome.dilation)
-        Device(device, link, welcome, policy, data_dir).serve()
+        board = welcome.scenario.board_of(device)
+        with machine.held(board, welcome.dilation) if machine else nullcontext() as real:
+            Device(device, link, welcome, policy, data_dir, real).serve()
+
+
+def _join(link: Link, endpoint: str, device: int) -> Welcome:
+    link.send(Hello(protocol=PROTOCOL, version=__version__, role="device", device=device))
+    try:
+        welcome = link.recv(JOIN_S).message
+    except Deadline:
+        raise Deadline(
+            f"device {device}: {endpoint} did not answer within {JOIN_S:g} s: "
+            "is the server up, and is server.pub its own?"
+        ) from None
+    if isinstance(welcome, Fault):
+        raise RunError(f"device {device}: the server refused: {welcome.reason}")
+    if not isinstance(welcome, Welcome):
+        raise RunError(f"device {device}: the server answered with {type(welcome).__name__}")
+    return welcome
+
+
+def _emulated(board: Board, dilation: float, link: Link) -> Hardware:
+    emulated = EmulatedBoard(board, time.monotonic() / dilation)
+    cpu = PacedCpu(emulated.speed, dilation, sleep=link.nap)
+    return Hardware(emulated, cpu, PowerMeter(None, time.monotonic))
 
 
 class Device:
@@ -67,11 +89,12 @@ class Device:
 
     def __init__(
         self, device: int, link: Link, welcome: Welcome, policy: Policy,
-        data_dir: str | None = None,
+        data_dir: str | None = None, real: Hardware | None = None,
     ) -> None:  # fmt: skip
+        """``real``: what it runs on, if that is not emulated."""
         scenario, profile, dilation = welcome.scenario, welcome.profile, welcome.dilation
         work, board = scenario.workload, scenario.board_of(device)
-        emulated = EmulatedBoard(board, time.monotonic() / dilation)
+        hardware = real or _emulated(board, dilation, link)
         train = data.load(work.dataset, data_dir or work.data_dir)[0]
         shards = data.shards(train.labels, len(scenario.each_device()), 0, work.alpha)
         self._parts = Parts(
@@ -80,8 +103,9 @@ class Device:
             dilation=dilation,
             work=work,
             controller=Controller(device, scenario, profile, policy),
-            board=emulated,
-            cpu=PacedCpu(emulated.speed, dilation, sleep=link.nap),
+            board=hardware.board,
+            cpu=hardware.cpu,
+            power=hardware.power,
             work_s=profile.column("device_s", work.batch_size, board.device_class),
             model=models.build(work.model, 0),
             shard=train.take(shards[device]),

@@ -64,6 +64,7 @@ class DeviceRound:
         self._fetch(row.cut)
         half = DeviceHalf(parts.model, row.cut, work.learning_rate, work.momentum)
         for index, (images, labels) in enumerate(self._batches()):
+            parts.link.touch()  # a native round says nothing else until its end
             self._batch(index, half, row.cut, images, labels)
         self._return(row.cut)
         parts.link.send(Report(telemetry=self._meter.read(self._start.round, row)))

@@ -11,6 +11,7 @@ class Meter:
         self._parts, self._start_s = parts, parts.now_s()
         self.uplink_s = self.server_s = self.downlink_s = self.sync_s = 0.0
         parts.board.idle_until(self._start_s)
+        parts.power.take(0.0)
         parts.link.take_rates()
         parts.cpu.take()
 
@@ -19,7 +20,7 @@ class Meter:
         parts, now_s = self._parts, self._parts.now_s()
         busy, rates = parts.cpu.take(), parts.link.take_rates()
         link_s = self.uplink_s + self.downlink_s + self.sync_s
-        energy_j = parts.board.work_until(now_s, busy.wall_s, link_s)
+        energy = parts.power.take(parts.board.work_until(now_s, busy.wall_s, link_s))
         return Telemetry(
             device=parts.number,
             round=round_,
@@ -35,7 +36,7 @@ class Meter:
             up_bps=rates.out_bps and rates.out_bps * parts.dilation,
             down_bps=rates.in_bps and rates.in_bps * parts.dilation,
             temp_c=min(max(parts.board.temp_c, -60.0), 250.0),
-            energy_j=energy_j,
-            energy_source="modelled",
+            energy_j=max(energy.joules, 0.0),
+            energy_source=energy.source,
             pace_error=busy.error,
         )

@@ -1,16 +1,43 @@
 """What a device is made of, and keeps from round to round."""
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
 from adaptoff.controller import Controller
+from adaptoff.power_meter import PowerMeter
+from adaptoff.protocols import Board
 from adaptoff.scenario import Workload
-from adaptoff.testbed.board import EmulatedBoard
-from adaptoff.testbed.cpu import PacedCpu
+from adaptoff.testbed.cpu import Busy
 from adaptoff.testbed.link import Link
 from adaptoff.testbed.samples import Samples
+
+
+class Cpu(Protocol):
+    """Runs blocks of computing, paced or as they are, and adds up what they took."""
+
+    speed: float
+    """in reference cores"""
+    charged_s: float
+    """seconds at speed 1 of the last block, if it was paced"""
+
+    def block(self, work_s: float | None = None) -> AbstractContextManager[None]:
+        """What runs inside is a block of ``work_s`` reference seconds, if that is known."""
+
+    def take(self) -> Busy:
+        """Sums since the last call."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a device runs on, emulated or real."""
+
+    board: Board
+    cpu: Cpu
+    power: PowerMeter
 
 
 @dataclass
@@ -22,8 +49,9 @@ class Parts:
     dilation: float
     work: Workload
     controller: Controller
-    board: EmulatedBoard
-    cpu: PacedCpu
+    board: Board
+    cpu: Cpu
+    power: PowerMeter
     work_s: list[float]
     """(cuts,) of the device's half of a batch, at speed 1"""
     model: nn.Sequential

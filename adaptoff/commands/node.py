@@ -3,19 +3,21 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
-from adaptoff import config
+from adaptoff import config, restore
 from adaptoff.agents.clustering import Clusters
 from adaptoff.commands.children import Ready, leave_with_stdin
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario, Workload
-from adaptoff.testbed import device
+from adaptoff.testbed import data, device
 from adaptoff.testbed.keys import ClientKeys, ServerKeys
-from adaptoff.testbed.measure import measure_profile
+from adaptoff.testbed.measure import WARM_UP, measure_profile
 from adaptoff.testbed.netcontrol import Control
+from adaptoff.testbed.real_board import Machine
 from adaptoff.testbed.rounds import MakeShaping
 from adaptoff.testbed.server import Server
 from adaptoff.testbed.shaping import AsTheyAre, Kernel, Pacing
@@ -37,6 +39,7 @@ def serve(
     leave_with_stdin()
     single_thread()
     profile = config.profile_of(scenario)
+    data.load(scenario.workload.dataset, scenario.workload.data_dir)  # fails before the long part
     if measure:
         profile = _measured(profile, scenario.workload)
     clusterer = OwnCluster if each else Clusters
@@ -60,7 +63,8 @@ def _measured(shipped: Profile, work: Workload) -> Profile:
     """The profile as this machine has it; seconds of classes of boards stay as they were."""
     each_s = sum(shipped.column("device_s", work.batch_size))
     each_s += sum(shipped.column("server_s", work.batch_size))
-    repeats = min(max(int(MEASURE_S / max(each_s, 1e-9)), 2), MOST_REPEATS)
+    passes = int(MEASURE_S / max(2 * each_s, 1e-9))  # a pass trains two batches at each cut
+    repeats = min(max(passes - WARM_UP, 2), MOST_REPEATS)
     classes = {n: shipped.column("device_s", work.batch_size, n) for n in shipped.classes}
     measured = measure_profile(work.model, work.batch_size, repeats)
     return msgspec.structs.replace(measured, classes=classes)
@@ -68,12 +72,18 @@ def _measured(shipped: Profile, work: Workload) -> Profile:
 
 def join(
     endpoint: str, number: int, policy: Policy, data_dir: str | None = None,
-    keys: ClientKeys | None = None,
+    keys: ClientKeys | None = None, machine: Machine | None = None,
 ) -> None:  # fmt: skip
     """Be device ``number`` of the server's scenario until it says goodbye.
 
-    ``data_dir`` is where this device has its data set, if not where the scenario says.
+    ``data_dir`` is where this device has its data set, if not where the scenario says. With
+    ``machine`` its clocks are set, else emulated.
     """
     leave_with_stdin()
     single_thread()
-    device.run(endpoint, number, policy, data_dir, keys)
+    device.run(endpoint, number, policy, data_dir, keys, machine)
+
+
+def this_machine(state_dir: Path | None, *, gpu: bool) -> Machine:
+    """With the clocks that this process's machine has."""
+    return Machine(state_dir or restore.default_directory(), gpu=gpu)

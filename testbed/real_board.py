@@ -1,0 +1,205 @@
+"""The board that this process runs on: its clocks are set, its heat and energy measured.
+
+What no sensor says is modelled as on an emulated board. Time is real: nothing is paced or slowed.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec import structs
+
+from adaptoff import dvfs
+from adaptoff.domains import CPU_ROOT, GPU_ROOT, Domain, discover, lead_of
+from adaptoff.errors import RunError
+from adaptoff.heat_fit import Heat, HeatFit
+from adaptoff.power import HWMON_ROOT, POWERCAP_ROOT, find_power
+from adaptoff.power_meter import PowerMeter, sampled
+from adaptoff.scenario import Board
+from adaptoff.sensors import THERMAL_ROOT, Thermometer, find_zone
+from adaptoff.sysfs import Sysfs
+from adaptoff.testbed.board import EmulatedBoard
+from adaptoff.testbed.cpu import Busy, Clock
+from adaptoff.testbed.parts import Hardware
+
+log = logging.getLogger(__name__)
+
+
+class RealBoard:
+    """Real clocks, and heat as the sensor has it; where it is silent, the model goes on from there.
+
+    The model's heat constants are the scenario's at first, and learnt from what the sensor says
+    and from the watts of the cost model, which is what they will be used with.
+    """
+
+    def __init__(
+        self, board: Board, clocks: dvfs.Clocks, thermometer: Thermometer | None, now_s: float
+    ) -> None:
+        """``board`` is what the scenario says of it; ``now_s`` as in all that follows."""
+        self._board, self._clocks, self._thermometer = board, clocks, thermometer
+        self._fit = HeatFit(Heat(board.heat_c_per_w, board.heat_tau_s, board.ambient_c))
+        self._model, self._since_s = EmulatedBoard(board, now_s), now_s
+        self._model.opp = clocks.opp
+        self._is_heard = True
+        self._look(board.idle_w, now_s)
+
+    @property
+    def speed(self) -> float:
+        """In reference cores at the OPP applied, as the scenario says; nothing is paced by it."""
+        return self._model.speed
+
+    @property
+    def opp(self) -> int:
+        """As applied, and after a round what heat left of it."""
+        return self._model.opp
+
+    @property
+    def temp_c(self) -> float:
+        """As measured, or as modelled from the last measurement on."""
+        return self._model.temp_c
+
+    def reset(self, now_s: float) -> None:
+        """To the fastest OPP; what is warm stays warm."""
+        self.idle_until(now_s)
+        self.set_opp(len(self._board.opps) - 1)
+
+    def set_opp(self, opp: int) -> int:
+        """Ask for an OPP; returns the one that runs."""
+        self._model.opp = self._clocks.set_opp(opp)
+        return self.opp
+
+    def idle_until(self, now_s: float) -> None:
+        """Nothing was computed until ``now_s``."""
+        self._model.idle_until(now_s)
+        self._look(self._board.idle_w, now_s)
+
+    def work_until(self, now_s: float, device_s: float, link_s: float) -> float:
+        """That much was done until ``now_s``; returns modelled joules, looks what heat left."""
+        joules = self._model.work_until(now_s, device_s, link_s)
+        self._look(joules / max(now_s - self._since_s, 1e-9), now_s)
+        left = self._clocks.running_opp()
+        if left < self.opp:
+            log.warning("heat has left OPP %d of OPP %d (%.0f C)", left, self.opp, self.temp_c)
+        self._model.opp = left
+        return joules
+
+    def _look(self, watts: float, now_s: float) -> None:
+        """Read the sensor; ``watts`` is the mean power since it was read before."""
+        measured_c = self._measured_c()
+        self._fit.add(now_s - self._since_s, watts, math.nan if measured_c is None else measured_c)
+        self._since_s = now_s
+        if measured_c is not None:
+            self._model = self._modelled(measured_c, now_s)
+        elif self._is_heard:
+            log.warning("no thermal zone that can be believed: the temperature is modelled")
+        self._is_heard = measured_c is not None
+
+    def _measured_c(self) -> float | None:
+        reading = self._thermometer and self._thermometer.read()
+        return reading.temp_c if reading and reading.age_s == 0 else None
+
+    def _modelled(self, temp_c: float, now_s: float) -> EmulatedBoard:
+        """The model by the constants as they are known now."""
+        heat = self._fit.heat()
+        learnt = structs.replace(
+            self._board, heat_c_per_w=heat.c_per_w, heat_tau_s=heat.tau_s, ambient_c=heat.ambient_c
+        )
+        model = EmulatedBoard(learnt, now_s)
+        model.opp, model.temp_c = self.opp, temp_c
+        return model
+
+
+class MeasuredCpu:
+    """Measures blocks of computing, in wall seconds, and makes none of them wait."""
+
+    speed = 1.0
+    charged_s = 0.0
+    """both only for those who pace"""
+
+    def __init__(
+        self, clock: Clock = time.perf_counter, cpu_clock: Clock = time.thread_time
+    ) -> None:
+        self._clock, self._cpu_clock = clock, cpu_clock
+        self._cpu_s = self._wall_s = 0.0
+
+    @contextmanager
+    def block(self, work_s: float | None = None) -> Iterator[None]:  # noqa: ARG002
+        """Measure what runs inside, in this thread, whatever it was profiled at."""
+        start_s, cpu_start_s = self._clock(), self._cpu_clock()
+        yield
+        self._cpu_s += self._cpu_clock() - cpu_start_s
+        self._wall_s += self._clock() - start_s
+
+    def take(self) -> Busy:
+        """Sums since the last call; no pace was asked for, so it was kept."""
+        busy = Busy(self._cpu_s, self._wall_s, 1.0)
+        self._cpu_s = self._wall_s = 0.0
+        return busy
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the kernel shows this board's clocks and sensors."""
+
+    state_dir: Path
+    """keeps the file from which clocks are put back after a kill"""
+    gpu: bool = False
+    """whether a GPU's clock is set, too"""
+    cpu_root: Path = CPU_ROOT
+    gpu_root: Path = GPU_ROOT
+    thermal_root: Path = THERMAL_ROOT
+    hwmon_root: Path = HWMON_ROOT
+    powercap_root: Path = POWERCAP_ROOT
+    sysfs: Sysfs = field(default_factory=Sysfs)
+    monotonic: Callable[[], float] = time.monotonic
+
+    def domains(self) -> list[Domain]:
+        """All clocks there are. Raises RunError if none of them is a CPU's."""
+        found = discover(self.cpu_root, self.gpu_root, self.sysfs)
+        if not any(domain.kind == "cpu" for domain in found):
+            raise RunError(
+                f"--clocks: {self.cpu_root} has no policy that says its range: "
+                "clocks cannot be set here; without --clocks they are emulated"
+            )
+        return found
+
+    def rehearsed(self) -> list[tuple[Path, str]]:
+        """(file, value) of all that would be written for this board's own steps."""
+        domains = self.domains()
+        opps_mhz = [hz / dvfs.MHZ for hz in lead_of(domains).steps_hz()] or dvfs.own_mhz(domains)
+        would = dvfs.rehearsed(opps_mhz, self.cpu_root, self.gpu_root, gpu=self.gpu)
+        return list(dict.fromkeys(would))
+
+    @contextmanager
+    def held(self, board: Board, dilation: float) -> Iterator[Hardware]:
+        """This board for a device whose scenario says ``board``; its clocks are put back after.
+
+        Raises RunError if the server slows time, or as ``dvfs.held``.
+        """
+        if dilation != 1:
+            raise RunError(
+                f"--clocks: the server slows time by {dilation:g} and a real board cannot be "
+                "slowed: serve with --dilation 1"
+            )
+        opps_mhz = [opp.mhz for opp in board.opps]
+        with (
+            dvfs.held(opps_mhz, self.state_dir, self.domains(), gpu=self.gpu) as clocks,
+            self._metered() as power,
+        ):
+            real = RealBoard(board, clocks, self._thermometer(), self.monotonic())
+            yield Hardware(real, MeasuredCpu(), power)
+
+    @contextmanager
+    def _metered(self) -> Iterator[PowerMeter]:
+        source = find_power(self.hwmon_root, self.powercap_root, self.sysfs)
+        power = PowerMeter(source, self.monotonic)
+        with sampled(power) if source else nullcontext():
+            yield power
+
+    def _thermometer(self) -> Thermometer | None:
+        zone = find_zone(self.thermal_root, sysfs=self.sysfs)
+        return Thermometer(zone, self.monotonic) if zone else None
