@@ -14,7 +14,7 @@ from msgspec import structs
 from adaptoff import cost, schedule
 from adaptoff import fleet as fleets
 from adaptoff.cost import Columns
-from adaptoff.fleet import Fleet, Floats, Rows
+from adaptoff.fleet import Floats, Rows
 from adaptoff.messages import RoundReport, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Calibration, Scenario
@@ -36,26 +36,15 @@ class Pair:
     measured: dict[str, float]
 
 
-def predict(scenario: Scenario, profile: Profile, round_: int, rows: Rows) -> Columns:
-    """Columns (1, devices) under what the scenario, calibrated or not, names for the round."""
-    schedules = schedule.of_devices(scenario)
-    at = schedule.nominal(scenario, schedules, round_)
-    return cost.joint(fleet_of(scenario, profile), at, rows)
-
-
-def fleet_of(scenario: Scenario, profile: Profile) -> Fleet:
-    """The scenario's fleet (F = 1), a cluster a device."""
-    boards = [scenario.boards[group.board] for group in scenario.each_device()]
-    return fleets.build(profile, scenario, boards, [1] * len(boards))
-
-
 def pairs(scenario: Scenario, profile: Profile, reports: Iterable[RoundReport]) -> list[Pair]:
     """All device-rounds of the reports that are valid and without late devices."""
     found = []
+    fleet, schedules = fleets.of_devices(profile, scenario), schedule.of_devices(scenario)
     for report in reports:
         seen = sorted(report.telemetry, key=lambda each: each.device)
-        if report.valid and not report.late and len(seen) == len(scenario.each_device()):
-            columns = predict(scenario, profile, report.round, _rows(seen))
+        if report.valid and not report.late and len(seen) == len(schedules):
+            at = schedule.nominal(scenario, schedules, report.round)
+            columns = cost.joint(fleet, at, _rows(seen))
             found += [_pair(each, columns) for each in seen]
     return found
 

@@ -7,6 +7,7 @@ import typer
 
 from adaptoff import config
 from adaptoff.cli_options import (
+    EachOption,
     InsecureOption,
     JsonOption,
     KeysOption,
@@ -72,9 +73,7 @@ def serve(
     measure: Annotated[
         bool, typer.Option(help="Measure the model's profile on this machine first.")
     ] = True,
-    each: Annotated[
-        bool, typer.Option("--each", help="Every device is a cluster of its own.")
-    ] = False,
+    each: EachOption = False,
     pace: Annotated[
         bool, typer.Option(help="Hold traffic back to the scenario's rates; not on real links.")
     ] = True,
@@ -153,6 +152,8 @@ def device(
     from adaptoff.commands import node
     from adaptoff.testbed.keys import client_name, for_client
 
+    if not endpoint.startswith(("tcp://", "ipc://")):
+        raise InputError(f"{endpoint[:80]}: must be tcp://HOST:PORT, or ipc://FILE")
     if (gpu or state_dir or dry_run) and not clocks:
         raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
     machine = node.this_machine(state_dir, gpu=gpu) if clocks else None

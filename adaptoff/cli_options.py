@@ -43,6 +43,7 @@ KeysOption = Annotated[
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Plain text, without any keys, beyond loopback too.")
 ]
+EachOption = Annotated[bool, typer.Option("--each", help="Every device is a cluster of its own.")]
 RoundsOption = Annotated[
     int | None,
     typer.Option(min=1, help="How many; the scenario's, but one for each cut at least."),

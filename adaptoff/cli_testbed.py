@@ -7,6 +7,7 @@ import typer
 from msgspec import structs
 
 from adaptoff.cli_options import (
+    EachOption,
     JsonOption,
     NetOption,
     PolicyOption,
@@ -35,7 +36,6 @@ KeysOption = Annotated[
     Path | None,
     typer.Option("--keys", help="Directory of keys for all ends; netns makes keys of its own."),
 ]
-EachOption = Annotated[bool, typer.Option("--each", help="Every device is a cluster of its own.")]
 
 
 @app.command()

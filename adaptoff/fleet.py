@@ -182,6 +182,12 @@ def build(
     )
 
 
+def of_devices(profile: Profile, scenario: Scenario) -> Fleet:
+    """The scenario's fleet (F = 1), a cluster for each device; raises ProfileError."""
+    boards = [scenario.boards[group.board] for group in scenario.each_device()]
+    return build(profile, scenario, boards, [1] * len(boards))
+
+
 _BOARD_FIELDS = (
     "idle_w", "radio_w", "heat_c_per_w", "heat_tau_s", "ambient_c", "trip_c",
 )  # fmt: skip

@@ -9,21 +9,18 @@ over measured, less 1. Rounds in which this host was overloaded are counted, and
 
 import argparse
 import json
-import statistics
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adaptoff import config, cost, schedule
+from adaptoff import agreement, config, cost, schedule
 from adaptoff import fleet as fleets
 from adaptoff.commands.children import Children
-from adaptoff.cost import Columns
 from adaptoff.fleet import Rows
-from adaptoff.messages import RoundReport, Welcome
+from adaptoff.messages import RoundReport
+from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.testbed.cpu import choose_dilation, free_cores
 from adaptoff.testbed.live import LiveFleet
@@ -83,25 +80,12 @@ PLANS = [
     [(2, 1), (2, 1), (2, 1)],  # all at the server
 ]
 """(cut, OPP) of each device, a round a line"""
-PARTS = ("device_s", "uplink_s", "server_s", "downlink_s", "sync_s")
 CALM = 2.0
 """times slower than real, at least: a sleep ends a fraction of a millisecond late"""
-LEAST_SHARE = 0.01
-"""of a device's round: a smaller part says nothing by its own error"""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A round that was run and predicted; errors by part, one for each device that has it."""
-
-    overloaded: bool
-    predicted_s: float
-    measured_s: float
-    errors: dict[str, list[float]]
-
-
-def run(scenario: Scenario, path: Path) -> Iterator[Compared]:
-    """Start the testbed, run all plans and compare; raises RunError if a process dies."""
+def run(scenario: Scenario, path: Path) -> tuple[Profile, list[RoundReport]]:
+    """Start the testbed and run all plans; raises RunError if a process dies."""
     speeds = [scenario.boards[group.board].speed for group in scenario.each_device()]
     fits = choose_dilation(sum(speeds), scenario.server.speed, free_cores())
     with Children() as children:
@@ -110,58 +94,33 @@ def run(scenario: Scenario, path: Path) -> Iterator[Compared]:
         for number in range(len(speeds)):
             children.start(f"device {number}", ["device", endpoint, str(number)])
         live = LiveFleet(endpoint, children.check)
+        reports = []
         try:
             live.reset(1)
             for plan in PLANS:
                 cut, opp = np.array(plan).T[:, None]
                 live.apply_each(Rows(cut, opp))
-                yield compare(live.welcome, live.report, Rows(cut, opp))
+                reports.append(live.report)
+            return live.welcome.profile, reports
         finally:
             live.close()
 
 
-def predict(welcome: Welcome, rows: Rows) -> Columns:
-    """Columns (1, devices) of a round under the rates and speeds that the scenario names."""
-    scenario = welcome.scenario
-    boards = [scenario.boards[group.board] for group in scenario.each_device()]
-    fleet = fleets.build(welcome.profile, scenario, boards, [1] * len(boards))
+def summarise(scenario: Scenario, profile: Profile, reports: list[RoundReport]) -> dict[str, Any]:
+    """Errors of rounds, and of devices' parts of them, where this host kept the pace."""
+    fleet = fleets.of_devices(profile, scenario)
     at = schedule.nominal(scenario, schedule.of_devices(scenario), round_=0)
-    return cost.joint(fleet, at, rows)
-
-
-def compare(welcome: Welcome, report: RoundReport, rows: Rows) -> Compared:
-    """The report's round against its prediction."""
-    columns = predict(welcome, rows)
-    errors: dict[str, list[float]] = {part: [] for part in (*PARTS, "total_s")}
-    for seen in report.telemetry:
-        for part, found in errors.items():
-            predicted_s = float(getattr(columns, part)[0, seen.device])
-            if predicted_s > LEAST_SHARE * columns.total_s[0, seen.device]:
-                found.append(predicted_s / getattr(seen, part) - 1)
-    return Compared(not report.valid, float(columns.total_s.max()), report.round_s, errors)
-
-
-def summarise(rounds: list[Compared]) -> dict[str, Any]:
-    """Median and worst error of the round and of each part."""
-    valid = [each for each in rounds if not each.overloaded]
-    errors = {"round_s": [each.predicted_s / each.measured_s - 1 for each in valid]}
-    for name in ("total_s", *PARTS):
-        errors[name] = [error for each in valid for error in each.errors[name]]
+    plans = [Rows(*np.array(plan).T[:, None]) for plan in PLANS]
+    predicted_s = np.array([cost.joint(fleet, at, rows).total_s.max() for rows in plans])
+    measured_s = np.array([report.round_s for report in reports])
+    valid = [report.valid for report in reports]
+    compared = agreement.compared(scenario, profile, reports)
+    rounds = agreement.spread((predicted_s / measured_s - 1)[valid])
     return {
-        "overloaded_rounds": len(rounds) - len(valid),
-        "predicted_s": [each.predicted_s for each in rounds],
-        "measured_s": [each.measured_s for each in rounds],
-        "errors": {name: _spread(found) for name, found in errors.items() if found},
-    }
-
-
-def _spread(errors: list[float]) -> dict[str, float]:
-    sizes = [abs(error) for error in errors]
-    return {
-        "n": len(errors),
-        "median": statistics.median(sizes),
-        "worst": max(sizes),
-        "mean": statistics.fmean(errors),
+        "overloaded_rounds": compared["left_out"],
+        "predicted_s": predicted_s.tolist(),
+        "measured_s": measured_s.tolist(),
+        "errors": {"round_s": rounds} | compared["errors"],
     }
 
 
@@ -187,7 +146,8 @@ def main() -> None:
         path = Path(folder) / "steady.toml"
         path.write_text(SCENARIO, encoding="utf-8")
         for _ in range(options.repeats):
-            results.append(summarise(list(run(config.load(str(path)), path))))
+            scenario = config.load(str(path))
+            results.append(summarise(scenario, *run(scenario, path)))
             if not options.json:
                 show(results[-1])
     if options.json:

@@ -126,8 +126,7 @@ class Rounds:
 
     def _deadline_s(self) -> float:
         """From the native round under the rates that the scenario names for this round."""
-        boards = [self._scenario.board_of(device) for device in range(len(self._schedules))]
-        fleet = fleets.build(self._profile, self._scenario, boards, [1] * len(boards))
+        fleet = fleets.of_devices(self._profile, self._scenario)
         at = schedule.nominal(self._scenario, self._schedules, self._round)
         native_s = cost.round_s(fleet, cost.joint(fleet, at, fleet.native()))[0]
         return float(native_s) * DEADLINE_FACTOR + DEADLINE_MARGIN_S

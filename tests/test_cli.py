@@ -65,7 +65,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 
 def test_a_server_that_is_not_there_fails_with_one_line() -> None:
-    done = adaptoff("device", "nowhere", "0", code=1)
+    done = adaptoff("device", "ipc:///nowhere/at-all", "0", code=1)
     assert done.stderr.count("\n") == 1
 
 

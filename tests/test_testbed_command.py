@@ -20,15 +20,8 @@ from adaptoff.commands.standing import State
 from adaptoff.errors import InputError
 from adaptoff.testbed.live import LiveFleet
 from adaptoff.testbed.probe import Abilities, probe
+from tests.worlds import TWO_DEVICES
 
-SMALL = """
-name = "small"
-workload = {batch_size = 8, batches = 2, rounds = 2}
-boards.a.speed = 0.4
-boards.a.opps = [{mhz = 600, relative_speed = 1.0, dynamic_w = 1.0}]
-links.l.steps = [{up_mbps = 50, down_mbps = 50}]
-devices = [{board = "a", link = "l", count = 2}]
-"""
 PATIENCE_S = 30.0
 
 
@@ -38,7 +31,7 @@ class Commands:
     def __init__(self, runtime: Path) -> None:
         self.runtime, self.folder = runtime, runtime / "adaptoff"
         self.scenario = runtime / "small.toml"
-        self.scenario.write_text(SMALL, encoding="utf-8")
+        self.scenario.write_text(TWO_DEVICES, encoding="utf-8")
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Random fleets and states, changed for a purpose."""
+"""Random fleets and states, changed for a purpose, and a scenario for processes."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,6 +8,15 @@ import numpy as np
 from adaptoff.fleet import Fleet, FleetState
 
 OF_THE_DNN = {"server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"}
+
+TWO_DEVICES = """
+name = "small"
+workload = {batch_size = 8, batches = 2, rounds = 2}
+boards.a.speed = 0.4
+boards.a.opps = [{mhz = 600, relative_speed = 1.0, dynamic_w = 1.0}]
+links.l.steps = [{up_mbps = 50, down_mbps = 50}]
+devices = [{board = "a", link = "l", count = 2}]
+"""
 
 
 def calm(fleet: Fleet, state: FleetState) -> tuple[Fleet, FleetState]:

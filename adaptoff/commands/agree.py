@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adaptoff import agreement, config
 from adaptoff.commands import summary
-from adaptoff.commands.bed import Bed, Source, laid
+from adaptoff.commands.bed import Source, laid
 from adaptoff.commands.output import directory, replace
 from adaptoff.commands.wires import Kind
 from adaptoff.errors import InputError, RunError
@@ -42,12 +42,7 @@ def calibrate(
     directory(out.parent)
     if out.is_dir():
         raise InputError(f"--out {out}: is a directory")
-    with laid(scenario, source, console, net, each=True) as bed:
-        reports = _play(bed, seed)
-        profile, provenance = (
-            bed.live.welcome.profile,
-            summary.provenance(bed, default(), seed=seed),
-        )
+    profile, reports, provenance = _run(scenario, source, net, seed, seed, console)
     try:
         found = agreement.calibrate(scenario, profile, reports)
     except ValueError as error:
@@ -68,12 +63,8 @@ def validate(
 ) -> dict[str, Any]:
     """Predicted against measured seconds of rows drawn anew. Raises RunError if none was valid."""
     scenario, source = _loaded(source, rounds)
-    with laid(scenario, source, console, net, each=True) as bed:
-        reports = _play(bed, seed + SEED_OF_VALIDATION)
-        profile, provenance = (
-            bed.live.welcome.profile,
-            summary.provenance(bed, default(), seed=seed),
-        )
+    drawn_by = seed + SEED_OF_VALIDATION
+    profile, reports, provenance = _run(scenario, source, net, seed, drawn_by, console)
     try:
         found = agreement.compared(scenario, profile, reports)
     except ValueError as error:
@@ -104,11 +95,16 @@ def _show(found: dict[str, Any], title: str, console: Console) -> None:
     console.print(f"rounds: {found['rounds']}, and {found['left_out']} left out as not valid")
 
 
-def _play(bed: Bed, seed: int) -> list[RoundReport]:
-    """As many rounds as the scenario has, of drawn rows."""
-    plans = drawn(bed.scenario, bed.live.welcome.profile, seed)
-    bed.live.reset(seed)
-    return bed.watch("rows", lambda: None, lambda: bed.live.apply_each(next(plans)))
+def _run(
+    scenario: Scenario, source: Source, net: Kind, seed: int, drawn_by: int, console: Console
+) -> tuple[Profile, list[RoundReport], dict[str, Any]]:
+    """The profile as measured, as many rounds of drawn rows as the scenario has, provenance."""
+    with laid(scenario, source, console, net, each=True) as bed:
+        profile = bed.live.welcome.profile
+        plans = drawn(scenario, profile, drawn_by)
+        bed.live.reset(drawn_by)
+        reports = bed.watch("rows", lambda: None, lambda: bed.live.apply_each(next(plans)))
+        return profile, reports, summary.provenance(bed, default(), seed=seed)
 
 
 def drawn(scenario: Scenario, profile: Profile, seed: int) -> Iterator[Rows]:

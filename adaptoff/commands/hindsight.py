@@ -24,8 +24,7 @@ def keep(rows: Rows) -> Callable[[LiveFleet], object]:
 
 def constant_rows(scenario: Scenario, profile: Profile, *, each: bool) -> Rows:
     """Rows (1, n_devices); fastest OPP, since only time counts here."""
-    boards = [scenario.board_of(device) for device in range(len(scenario.each_device()))]
-    fleet = fleets.build(profile, scenario, boards, [1] * len(boards))
+    fleet = fleets.of_devices(profile, scenario)
     cuts = range(int(fleet.min_cut[0]), profile.native + 1)
     options = [np.full(fleet.shape, cut) for cut in cuts]
     if each:

@@ -29,6 +29,7 @@ from adaptoff.errors import PolicyError, RunError
 from adaptoff.fleet import Ints, Outcome, Rows
 from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
+from tests.worlds import TWO_DEVICES
 
 ROUNDS = 8
 
@@ -190,16 +191,6 @@ def test_no_episode_follows_the_last_round(fleet: Noticed, tmp_path: Path) -> No
     assert fleet.resets == 2
 
 
-SMALL = """
-name = "small"
-workload = {batch_size = 8, batches = 2, rounds = 2}
-boards.a.speed = 0.4
-boards.a.opps = [{mhz = 600, relative_speed = 1.0, dynamic_w = 1.0}]
-links.l.steps = [{up_mbps = 50, down_mbps = 50}]
-devices = [{board = "a", link = "l", count = 2}]
-"""
-
-
 def adaptoff(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "adaptoff", "train", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
@@ -208,7 +199,7 @@ def adaptoff(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_live_fleet_trains_the_policy(tmp_path: Path) -> None:
     """Two episodes on real processes, one update."""
     scenario, out = tmp_path / "small.toml", tmp_path / "run"
-    scenario.write_text(SMALL, encoding="utf-8")
+    scenario.write_text(TWO_DEVICES, encoding="utf-8")
     done = adaptoff(
         "--live", "--scenario", str(scenario), "--rounds", "4", "--net", "pace",
         "--set", "workload.batches=1", "--set", "learning_rate=0.002", "--out", str(out), "--json",

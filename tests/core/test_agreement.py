@@ -9,8 +9,8 @@ import pytest
 from msgspec import structs
 
 from adaptoff import agreement, cost, schedule
-from adaptoff.agreement import calibrate, compared, fleet_of, ranks
-from adaptoff.fleet import Rows
+from adaptoff.agreement import calibrate, compared, ranks
+from adaptoff.fleet import Rows, of_devices
 from adaptoff.messages import Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Calibration, Devices, Scenario
@@ -43,7 +43,7 @@ def measured(
 
 
 def telemetry(scenario: Scenario, profile: Profile, cuts: Sequence[int]) -> list[Telemetry]:
-    built = fleet_of(scenario, profile)
+    built = of_devices(profile, scenario)
     rows = Rows(np.array([cuts]), built.n_opps - 1)
     at = schedule.nominal(scenario, schedule.of_devices(scenario), 1)
     columns = cost.joint(built, at, rows)

@@ -26,9 +26,7 @@ METHODS = 6
 
 def each_round(scenario: Scenario) -> tuple[Fleet, list[Conditions]]:
     """The fleet with one cluster a device, and the nominal conditions of its rounds."""
-    devices = range(len(scenario.each_device()))
-    boards = [scenario.board_of(device) for device in devices]
-    fleet = fleets.build(config.profile_of(scenario), scenario, boards, [1] * len(boards))
+    fleet = fleets.of_devices(config.profile_of(scenario), scenario)
     links = schedule.of_devices(scenario)
     rounds = range(scenario.workload.rounds + 1)
     return fleet, [schedule.nominal(scenario, links, round_) for round_ in rounds]
