@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from adaptoff.cli_options import (
+    DilationOption,
     JsonOption,
     NetOption,
     RoundsOption,
@@ -22,6 +23,7 @@ def calibrate(
     scenario: ScenarioOption = "demo",
     set_: SetOption = None,
     net: NetOption = "auto",
+    dilation: DilationOption = 1.0,
     rounds: RoundsOption = None,
     seed: SeedOption = 1,
     out: Annotated[Path, typer.Option("-o", "--out", help="The scenario, calibrated.")] = Path(
@@ -37,7 +39,7 @@ def calibrate(
     """
     from adaptoff.commands import agree, bed
 
-    source = bed.Source(scenario, tuple(set_ or ()), "default")
+    source = bed.Source(scenario, tuple(set_ or ()), "default", dilation)
     result = agree.calibrate(source, net_of(net), rounds, seed, out, console)
     agree.show(result, console)
     if json:
@@ -48,6 +50,7 @@ def validate(
     scenario: ScenarioOption = "demo",
     set_: SetOption = None,
     net: NetOption = "auto",
+    dilation: DilationOption = 1.0,
     rounds: RoundsOption = None,
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -58,7 +61,7 @@ def validate(
     """
     from adaptoff.commands import agree, bed
 
-    source = bed.Source(scenario, tuple(set_ or ()), "default")
+    source = bed.Source(scenario, tuple(set_ or ()), "default", dilation)
     result = agree.validate(source, net_of(net), rounds, seed, console)
     agree.show(result, console)
     if json:

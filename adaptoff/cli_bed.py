@@ -7,6 +7,7 @@ import typer
 
 from adaptoff import config
 from adaptoff.cli_options import (
+    DilationOption,
     EachOption,
     InsecureOption,
     JsonOption,
@@ -36,6 +37,7 @@ def demo(
         bool, typer.Option("--thorough", help="Run the best constant rows in hindsight, too.")
     ] = False,
     net: NetOption = "pace",
+    dilation: DilationOption = 1.0,
     json: JsonOption = False,
 ) -> None:
     """Split training on a live testbed: classic FL, then the controller, on the same links.
@@ -52,7 +54,7 @@ def demo(
     from adaptoff.commands import demo as command
 
     chosen = config.load(scenario, tuple(set_ or ()))
-    source = bed.Source(scenario, tuple(set_ or ()), policy_)
+    source = bed.Source(scenario, tuple(set_ or ()), policy_, dilation)
     result = command.run(
         chosen, source, policy_of(policy_), out, seed, thorough, net_of(net), console
     )

@@ -7,6 +7,7 @@ import typer
 
 from adaptoff.cli_options import (
     MOST_SEED,
+    DilationOption,
     JsonOption,
     NetOption,
     PolicyOption,
@@ -82,6 +83,7 @@ def evaluate(
         typer.Option("--live", help="On a testbed of this machine; without --scenario the demo's."),
     ] = False,
     net: NetOption = "auto",
+    dilation: DilationOption = 1.0,
     target_accuracy: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Live: to measure the time to; the lowest in the end."),
@@ -115,6 +117,8 @@ def evaluate(
     )  # fmt: skip
     if target_accuracy is not None and not live:
         raise InputError("--target-accuracy: only with --live")
+    if dilation != 1 and not live:
+        raise InputError("--dilation: only with --live")
     if live and jobs > 1:
         raise InputError("--jobs: not with --live, whose methods are timed one by one")
     names = tuple(name.strip() for name in methods.split(","))
@@ -123,7 +127,7 @@ def evaluate(
         from adaptoff.commands import judge_live
 
         contest = judge_live.Contest.of(
-            wanted, names, numbers, policy_of(policy_), policy_, target_accuracy
+            wanted, names, numbers, policy_of(policy_), policy_, target_accuracy, dilation
         )
         result = judge_live.run(contest, net_of(net), out, console)
     else:

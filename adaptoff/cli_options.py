@@ -43,6 +43,15 @@ KeysOption = Annotated[
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Plain text, without any keys, beyond loopback too.")
 ]
+DilationOption = Annotated[
+    float,
+    typer.Option(
+        "--dilation",
+        min=1,
+        max=1000,
+        help="How much slower than real, at least; more spares a busy machine.",
+    ),
+]
 EachOption = Annotated[bool, typer.Option("--each", help="Every device is a cluster of its own.")]
 RoundsOption = Annotated[
     int | None,

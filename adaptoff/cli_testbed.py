@@ -7,6 +7,7 @@ import typer
 from msgspec import structs
 
 from adaptoff.cli_options import (
+    DilationOption,
     EachOption,
     JsonOption,
     NetOption,
@@ -44,6 +45,7 @@ def up(
     name: Annotated[str | None, typer.Option(help="Default: the scenario's name.")] = None,
     set_: SetOption = None,
     net: NetOption = "auto",
+    dilation: DilationOption = 1.0,
     keys: KeysOption = None,
     each: EachOption = False,
     policy: PolicyOption = "default",
@@ -62,7 +64,7 @@ def up(
     """
     from adaptoff.commands import testbed
 
-    source = _source(scenario, set_, policy)
+    source = _source(scenario, set_, policy, dilation)
     policy_of(policy)
     state = testbed.up(name, source, net_of(net), keys, each=each)
     for line in testbed.said(state):
@@ -106,6 +108,7 @@ def hold(
     scenario: ScenarioOption,
     set_: SetOption = None,
     net: NetOption = "auto",
+    dilation: DilationOption = 1.0,
     keys: KeysOption = None,
     each: EachOption = False,
     policy: PolicyOption = "default",
@@ -113,10 +116,10 @@ def hold(
     """Be the supervisor that ``up`` starts."""
     from adaptoff.commands import hold as supervisor
 
-    supervisor.hold(name, _source(scenario, set_, policy), net_of(net), keys, each=each)
+    supervisor.hold(name, _source(scenario, set_, policy, dilation), net_of(net), keys, each=each)
 
 
-def _source(scenario: str, set_: list[str] | None, policy: str) -> "Source":
+def _source(scenario: str, set_: list[str] | None, policy: str, dilation: float) -> "Source":
     from adaptoff.commands.bed import Source
 
-    return Source(scenario, tuple(set_ or ()), policy)
+    return Source(scenario, tuple(set_ or ()), policy, dilation)

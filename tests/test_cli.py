@@ -45,6 +45,7 @@ def test_version_and_help_name_the_commands() -> None:
         (("evaluate", "--traces", "nowhere"), ("--traces nowhere",)),
         (("evaluate", "--scenario", "demo", "--heat"), ("--heat", "--scenario")),
         (("evaluate", "--trace-scale", "5", "100"), ("--trace-scale", "--traces")),
+        (("evaluate", "--dilation", "2"), ("--dilation", "--live")),
         (("freeze", "nowhere.safetensors"), ("nowhere.safetensors",)),
         (("train", "--config", "nowhere.toml"), ("nowhere.toml",)),
         (("train", "--set", "entrpy=0.5"), ("--set", "entrpy", "entropy")),

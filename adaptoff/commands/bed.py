@@ -26,6 +26,8 @@ class Source:
     scenario: str
     overrides: tuple[str, ...]
     policy: str
+    dilation: float = 1.0
+    """at least"""
 
     @property
     def arguments(self) -> list[str]:
@@ -69,7 +71,7 @@ def laid(
     With ``each`` every device is a cluster of its own. Raises RunError and LinkError.
     """
     kind, why = choose(net, scenario)
-    dilation = dilation_of(scenario)
+    dilation = dilation_of(scenario, source.dilation)
     pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"
     count = len(scenario.each_device())
     console.print(f"{count} devices and a server as processes of this machine, in {pace}")
@@ -85,11 +87,11 @@ def laid(
             live.close()
 
 
-def dilation_of(scenario: Scenario) -> float:
-    """How much slower than real time this machine can run the scenario's fleet and server."""
+def dilation_of(scenario: Scenario, least: float = 1.0) -> float:
+    """How much slower than real time this machine runs the scenario's fleet and server."""
     speeds = [scenario.boards[group.board].speed for group in scenario.each_device()]
     fits = choose_dilation(sum(speeds), scenario.server.speed, free_cores())
-    return round(max(fits, max(*speeds, scenario.server.speed) / BUSIEST), 3)
+    return round(max(least, fits, max(*speeds, scenario.server.speed) / BUSIEST), 3)
 
 
 def populate(

@@ -43,7 +43,7 @@ def _stand(
     state: State, scenario: Scenario, source: Source, net: Kind, keys: Path | None, *, each: bool
 ) -> None:
     kind, _ = choose(net, scenario)
-    dilation, count = dilation_of(scenario), len(scenario.each_device())
+    dilation, count = dilation_of(scenario, source.dilation), len(scenario.each_device())
     with strung(scenario, kind, dilation) as wires, Children() as children:
         if keys:
             _unlock(wires, keys)

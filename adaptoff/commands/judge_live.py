@@ -45,7 +45,7 @@ class Contest:
     @classmethod
     def of(
         cls, wanted: Wanted, names: tuple[str, ...], seeds: tuple[int, ...], policy: Policy,
-        policy_name: str, target_accuracy: float | None,
+        policy_name: str, target_accuracy: float | None, dilation: float = 1.0,
     ) -> Self:  # fmt: skip
         """As the command line has it; raises InputError, ScenarioError."""
         if wanted.profiles:
@@ -53,7 +53,7 @@ class Contest:
         values = {"workload.rounds": wanted.rounds, "objective.energy_weight": wanted.energy_weight}
         more = (f"{key}={value}" for key, value in values.items() if value is not None)
         overrides, name = (*wanted.overrides, *more), str(wanted.scenario)
-        source = Source(name, overrides, policy_name)
+        source = Source(name, overrides, policy_name, dilation)
         return cls(config.load(name, overrides), source, names, seeds, policy, target_accuracy)
 
 

@@ -42,7 +42,7 @@ def up(
         raise InputError("--keys: not with --net netns, which makes keys of its own")
     path, lock = standing.place(name), standing.claim(name)
     try:
-        more = ["--policy", source.policy, "--net", net]
+        more = ["--policy", source.policy, "--net", net, "--dilation", str(source.dilation)]
         more += ["--keys", str(keys.resolve())] if keys else []
         more += ["--each"] if each else []
         return _begin(path, ["testbed", "hold", name, *source.arguments, *more], lock)
