@@ -27,14 +27,23 @@ class Table:
     @cached_property
     def options(self) -> Options:
         """The possible rows, in order: every cluster has at least one."""
-        fleet, cluster, row = self._place
-        at = fleet, cluster, row
-        return Options(fleet, cluster, self.rows.cut[at], self.rows.opp[at])
+        fleet, cluster, _ = np.nonzero(self.valid)
+        return Options(fleet, cluster, *(v[self.valid] for v in (self.rows.cut, self.rows.opp)))
 
     @cached_property
-    def _place(self) -> tuple[Ints, Ints, Ints]:
-        fleet, cluster, row = np.nonzero(self.valid)
-        return fleet, cluster, row
+    def whose(self) -> Ints:
+        """Cluster of each option, numbered over all fleets, (V,)."""
+        return self.options.fleet * self.valid.shape[1] + self.options.cluster
+
+    @cached_property
+    def every(self) -> Ints:
+        """Positions of all options, (V,)."""
+        return np.arange(len(self.whose))
+
+    @cached_property
+    def _place(self) -> Ints:
+        """Where the options are among all rows, (V,)."""
+        return np.flatnonzero(self.valid)
 
     @cached_property
     def _starts(self) -> Ints:
@@ -42,51 +51,65 @@ class Table:
         n_rows = self.valid.sum(2).ravel()
         return np.cumsum(n_rows) - n_rows
 
+    @cached_property
+    def _first(self) -> Ints:
+        """Where each cluster's rows begin among all rows, (F, G)."""
+        n_fleets, n_clusters, n_rows = self.valid.shape
+        return (np.arange(n_fleets * n_clusters) * n_rows).reshape(n_fleets, n_clusters)
+
+    @cached_property
+    def _positions(self) -> Ints:
+        """Where each row is among the options, or the possible one before it, (F * G * R,)."""
+        before = np.maximum(np.cumsum(self.valid, 2) - 1, 0)
+        return (before + self._starts.reshape(*self.valid.shape[:2], 1)).ravel()
+
     def find(self, rows: Rows) -> tuple[Ints, Bools]:
         """Where ``rows`` (F, G) are, 0 if they are impossible, and which are possible."""
         same = (self.rows.cut == rows.cut[..., None]) & (self.rows.opp == rows.opp[..., None])
         same &= self.valid
-        return same.argmax(2), same.any(2)
+        index = same.argmax(2)
+        return index, same.take(index + self._first)
 
     def position(self, index: Ints) -> Ints:
         """Where the possible rows at ``index`` (F, G) are among the options."""
-        before = np.cumsum(self.valid, 2) - 1
-        at = np.take_along_axis(before, index[..., None], 2)[..., 0]
-        return self._starts.reshape(at.shape) + np.maximum(at, 0)
+        return self._positions.take(index + self._first)
 
     def spread(self, values: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
         """Values (V, ...) of the options as (F, G, R, ...), ``fill`` in impossible rows."""
-        padded = np.zeros((*self.valid.shape, *values.shape[1:]), values.dtype)
-        if fill:
-            padded[...] = fill
+        padded = np.full((self.valid.size, *values.shape[1:]), fill, values.dtype)
         padded[self._place] = values
-        return padded
+        return padded.reshape(*self.valid.shape, *values.shape[1:])
 
     def least(self, values: Floats) -> Floats:
-        """Smallest of the options' values (V,) in each cluster, (F, G)."""
-        return np.minimum.reduceat(values, self._starts).reshape(self.valid.shape[:2])
+        """Smallest of the options' values (..., V) in each cluster, (..., F, G)."""
+        least = np.minimum.reduceat(values, self._starts, -1)
+        return least.reshape(*values.shape[:-1], *self.valid.shape[:2])
 
     def at_least(self, values: Floats) -> Ints:
         """Position (F, G) among the options (V,) of each cluster's first smallest value."""
-        n_fleets, n_clusters = self.valid.shape[:2]
-        cluster = self.options.fleet * n_clusters + self.options.cluster
-        return lookup.first_least(values, cluster).reshape(n_fleets, n_clusters)
+        least = np.minimum.reduceat(values, self._starts).take(self.whose)
+        place = np.where(values == least, self.every, len(values))
+        return np.minimum.reduceat(place, self._starts).reshape(self.valid.shape[:2])
 
     def take(self, index: Ints) -> Rows:
         """The rows at ``index`` (F, G)."""
-        at = index[..., None]
-        return Rows(
-            np.take_along_axis(self.rows.cut, at, 2)[..., 0],
-            np.take_along_axis(self.rows.opp, at, 2)[..., 0],
-        )
+        at = index + self._first
+        return Rows(self.rows.cut.take(at), self.rows.opp.take(at))
 
 
 def build(fleet: Fleet, state: FleetState) -> Table:
     """All possible rows; a padded cluster has one, its native."""
-    table = _grid(fleet)
-    if table.valid.shape[2] <= R_MAX:
-        return table
-    return _bounded(fleet, state, table)
+    return whole(fleet) or _bounded(fleet, state, _grid(fleet))
+
+
+def whole(fleet: Fleet) -> Table | None:
+    """The same where it does not depend on the state, as ``R_MAX`` rows or fewer are all kept."""
+    return _grid(fleet) if lasting(fleet) else None
+
+
+def lasting(fleet: Fleet) -> bool:
+    """Whether the table is the same in every state."""
+    return fleet.up_bytes.shape[1] * fleet.relative_speed.shape[2] <= R_MAX
 
 
 def _grid(fleet: Fleet) -> Table:

@@ -21,13 +21,15 @@ Sharing is processor sharing by mean occupancy. Each other device is at the serv
     sharing = 1 + sum over others o of (server_s_o / total_s_o) * min(1, total_s_o / total_s)
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from adaptoff.fleet import Conditions, Fleet, Floats, Options, Rows
-from adaptoff.lookup import of_cluster, of_cut, of_fleet, of_opp
+from adaptoff.facts import Facts, facts
+from adaptoff.fleet import Conditions, Fleet, Floats, Ints, Options, Rows
+from adaptoff.lookup import of_cluster, of_fleet
 
 SHARING_STEPS = 4
 MAX_OCCUPANCY = 0.98
@@ -45,63 +47,105 @@ class Columns:
     sync_s: Floats
     active_j: Floats
     """joules without the idle part, which depends on the round"""
-    overlap: Floats
-    """1 - 1/k of k micro-batches in flight; (F, 1) or (V,)"""
+    overlap: Floats | None
+    """1 - 1/k of k micro-batches in flight, (F, 1) or shaped as the rows; None: k = 1 everywhere"""
 
-    @property
+    @cached_property
     def link_s(self) -> Floats:
         """All seconds on the link."""
         return self.uplink_s + self.downlink_s + self.sync_s
 
-    @property
+    @cached_property
     def in_turn_s(self) -> Floats:
         """Seconds of all stages if none overlapped."""
         return self.device_s + self.link_s + self.server_s
 
-    @property
+    @cached_property
     def total_s(self) -> Floats:
         """Seconds of a device's round, waiting for others excluded."""
-        total_s = self.device_s + self.server_s + self.link_s
-        if not self.overlap.any():
+        return self.total_with(self.server_s)
+
+    def total_with(self, server_s: Floats) -> Floats:
+        """The same with so many seconds at the server."""
+        total_s = self.device_s + server_s + self.link_s
+        if self.overlap is None:
             return total_s
         largest_s = np.maximum(
-            np.maximum(self.device_s, self.uplink_s), np.maximum(self.server_s, self.downlink_s)
+            np.maximum(self.device_s, self.uplink_s), np.maximum(server_s, self.downlink_s)
         )
         return total_s - self.overlap * (total_s - self.sync_s - largest_s)
+
+    def shared(self, server_s: Floats) -> "Columns":
+        """With so many seconds at the server."""
+        return Columns(
+            self.device_s, self.uplink_s, server_s, self.downlink_s, self.sync_s, self.active_j,
+            self.overlap,
+        )  # fmt: skip
+
+    def take(self, at: Ints) -> "Columns":
+        """Those of the options at the positions ``at``, shaped alike."""
+        return Columns(
+            self.device_s.take(at), self.uplink_s.take(at), self.server_s.take(at),
+            self.downlink_s.take(at), self.sync_s.take(at), self.active_j.take(at),
+            None if self.overlap is None else self.overlap.take(at),
+        )  # fmt: skip
 
 
 def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
     """Columns (F, G) when every cluster takes its row, the server shared by all."""
-    present = np.where(fleet.active, fleet.count, 0.0)
-    return _settled(solo(fleet, at, rows), lambda shared: _met(shared, present))
+    return together(solo(fleet, at, rows), np.where(fleet.active, fleet.count, 0.0))
+
+
+def together(alone: Columns, devices: Floats) -> Columns:
+    """The same of rows that have the columns ``alone`` (..., F, G) with a server of their own.
+
+    ``devices`` (F, G) are those of each cluster, 0 where it is padded.
+    """
+
+    def met(server_s: Floats, total_s: Floats) -> Floats:
+        total_s = np.maximum(total_s, NOTHING_S)
+        own = np.minimum(server_s / total_s, MAX_OCCUPANCY)
+        met = np.add.reduce(meetings(devices * own * total_s, total_s), -2)
+        return np.maximum(met - own, 0.0)
+
+    return _settled(alone, met)
 
 
 def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Columns) -> Columns:
     """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G)."""
-    return beside(fleet, solo(fleet, at, options), options, current)
-
-
-def beside(fleet: Fleet, alone: Columns, options: Options, current: Columns) -> Columns:
-    """The same of options that have the columns ``alone`` (V,) with a server of their own."""
-    others = list(_others(fleet, options, current))
     siblings = of_cluster(np.maximum(fleet.count - 1, 0), options)
+    devices = np.where(fleet.active, fleet.count, 0.0)
+    whose = options.fleet * fleet.shape[1] + options.cluster
+    return beside(solo(fleet, at, options), siblings, whose, current, devices)
 
-    def met(shared: Columns) -> Floats:
-        own_s = shared.total_s
-        devices = siblings * _occupancy(shared.server_s, own_s)
-        for busy_s, total_s in others:
-            devices += busy_s / np.maximum(total_s, own_s)
-        return devices
+
+def beside(
+    alone: Columns, siblings: Floats, whose: Ints, current: Columns, devices: Floats
+) -> Columns:  # fmt: skip
+    """The same of options that have the columns ``alone`` (V,) with a server of their own.
+
+    Each is of the cluster numbered ``whose`` (V,) among all fleets', beside so many ``siblings``
+    (V,); ``devices`` as in ``together``.
+    """
+    others = _others(whose, current, devices)
+
+    def met(server_s: Floats, total_s: Floats) -> Floats:
+        there = siblings * _occupancy(server_s, total_s)
+        for busy_s, round_s in others:
+            there += busy_s / np.maximum(round_s, total_s)
+        return there
 
     return _settled(alone, met)
 
 
 def meetings(busy_s: Floats, total_s: Floats) -> Floats:
-    """Devices of each cluster at the server during a round of each other one, (F, G, G).
+    """Devices of each cluster at the server during a round of each other one, (..., F, G, G).
 
-    ``busy_s`` (F, G) are the seconds that all members spend there, ``total_s`` those of a round.
+    ``busy_s`` (..., F, G) are the seconds that all members spend there, ``total_s`` those of a
+    round.
     """
-    return busy_s[:, :, None] / np.maximum(total_s[:, :, None], total_s[:, None, :])
+    mine_s = total_s[..., None]
+    return busy_s[..., None] / np.maximum(mine_s, total_s[..., None, :])
 
 
 def _occupancy(server_s: Floats, total_s: Floats) -> Floats:
@@ -109,68 +153,68 @@ def _occupancy(server_s: Floats, total_s: Floats) -> Floats:
     return np.minimum(server_s / np.maximum(total_s, NOTHING_S), MAX_OCCUPANCY)
 
 
-def _settled(alone: Columns, met: Callable[[Columns], Floats]) -> Columns:
+def _settled(alone: Columns, met: Callable[[Floats, Floats], Floats]) -> Columns:
     """Shared with as many others as are ``met`` at the server in the mean: nearly a fixed point.
 
     Whoever is slowed down meets fewer, so that steps may swing: one that turns back is halved.
     """
-    stretch, step = np.ones_like(alone.server_s), np.zeros_like(alone.server_s)
-    for _ in range(SHARING_STEPS):
-        missing = 1 + met(_shared(alone, stretch)) - stretch
-        step = np.where(missing * step < 0, missing / 2, missing)
+    stretch = 1 + met(alone.server_s, alone.total_s)
+    step = stretch - 1
+    for _ in range(SHARING_STEPS - 1):
+        if not step.any():
+            break
+        server_s = alone.server_s * stretch
+        missing = 1 + met(server_s, alone.total_with(server_s)) - stretch
+        step = np.divide(missing, 2, out=missing, where=missing * step < 0)
         stretch = stretch + step
-    return _shared(alone, stretch)
+    return alone.shared(alone.server_s * stretch)
 
 
-def _met(shared: Columns, present: Floats) -> Floats:
-    """Other devices at the server, in the mean over one's own round; all (F, G)."""
-    total_s = np.maximum(shared.total_s, NOTHING_S)
-    own = _occupancy(shared.server_s, total_s)
-    met = meetings(present * own * total_s, total_s)
-    return np.maximum(met.sum(1) - own, 0.0)
-
-
-def _others(fleet: Fleet, options: Options, current: Columns) -> Iterator[tuple[Floats, Floats]]:
+def _others(whose: Ints, current: Columns, devices: Floats) -> list[tuple[Floats, Floats]]:
     """Of one cluster after another: all members' seconds at the server, and its round; (V,) each.
 
     One's own cluster counts as 0 s. Arrays (G, V) of all clusters at once are slower to sum.
     """
-    total_s = np.maximum(current.total_s, NOTHING_S)
-    devices = np.where(fleet.active, fleet.count, 0.0)
+    (n_fleets, n_clusters), total_s = devices.shape, np.maximum(current.total_s, NOTHING_S)
+    if n_clusters == 1:
+        return []
     busy_s = devices * _occupancy(current.server_s, total_s) * total_s
-    for cluster in range(fleet.shape[1]):
-        theirs_s = busy_s[:, cluster].take(options.fleet)
-        mine = options.cluster == cluster
-        yield np.where(mine, 0.0, theirs_s), total_s[:, cluster].take(options.fleet)
-
-
-def _shared(alone: Columns, stretch: Floats) -> Columns:
-    return replace(alone, server_s=alone.server_s * stretch)
+    both = np.empty((2, n_clusters, n_fleets, n_clusters))  # theirs, by whose option it is
+    both[0] = busy_s.T[..., None] * (1 - np.eye(n_clusters))[:, None]
+    both[1] = total_s.T[..., None]
+    each = both.reshape(2 * n_clusters, -1).take(whose, 1)
+    return list(zip(each[:n_clusters], each[n_clusters:], strict=True))
 
 
 def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
     """Columns as if the server were its own; rows (F, G) or options (V,)."""
+    here = Conditions(
+        speed=of_cluster(at.speed, rows),
+        up_bps=of_cluster(at.up_bps, rows),
+        down_bps=of_cluster(at.down_bps, rows),
+        rtt_s=of_cluster(at.rtt_s, rows),
+        temp_c=of_cluster(at.temp_c, rows),
+        server_speed=of_fleet(at.server_speed, rows),
+    )
+    return predicted(facts(fleet, rows), here)
 
-    def each(values: Floats) -> Floats:
-        return of_cluster(values, rows)
 
-    batches, up, down = each(fleet.batches), each(at.up_bps), each(at.down_bps)
-    server_work_s = of_cut(fleet.server_work_s, rows)
-    half_rtt = each(at.rtt_s) / 2 * (rows.cut < of_fleet(fleet.n_cuts, rows) - 1)
-    speed = each(at.speed) * of_opp(fleet.relative_speed, rows)
-    device_s = batches * of_cut(fleet.device_work_s, rows) / speed
-    uplink_s = batches * (of_cut(fleet.up_bytes, rows) * 8 / up + half_rtt)
-    downlink_s = batches * (of_cut(fleet.down_bytes, rows) * 8 / down + half_rtt)
-    sync_s = of_cut(fleet.sync_bytes, rows) * 8 * (1 / up + 1 / down)
-    link_j = each(fleet.radio_w) * (uplink_s + downlink_s + sync_s)
+def predicted(facts: Facts, at: Conditions) -> Columns:
+    """Columns as if the server were its own, under conditions that are shaped as the facts."""
+    half_rtt_s = at.rtt_s / 2 * facts.split
+    device_s = facts.device_work_s / (at.speed * facts.relative_speed)
+    uplink_s = facts.batches * (facts.up_bits / at.up_bps + half_rtt_s)
+    downlink_s = facts.batches * (facts.down_bits / at.down_bps + half_rtt_s)
+    sync_s = facts.sync_bits * (1 / at.up_bps + 1 / at.down_bps)
+    link_j = facts.radio_w * (uplink_s + downlink_s + sync_s)
     return Columns(
         device_s=device_s,
         uplink_s=uplink_s,
-        server_s=batches * server_work_s / of_fleet(at.server_speed, rows),
+        server_s=facts.server_work_s / at.server_speed,
         downlink_s=downlink_s,
         sync_s=sync_s,
-        active_j=of_opp(fleet.dynamic_w, rows) * device_s + link_j,
-        overlap=of_fleet(1 - 1 / fleet.depth, rows),
+        active_j=facts.dynamic_w * device_s + link_j,
+        overlap=facts.overlap,
     )
 
 

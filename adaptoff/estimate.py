@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from adaptoff import cost, lookup
-from adaptoff.fleet import Fleet, FleetState, Floats, Outcome
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Outcome
 
 SPEED_GAIN = 0.6
 LINK_GAIN = 0.8
+_GAINS = np.array([SPEED_GAIN, LINK_GAIN, LINK_GAIN])[:, None, None]
 VOLATILITY_GAIN = 0.12
 LINK_VOLATILITY, SPEED_VOLATILITY = 0.28, 0.1
 """assumed at first: how far links and speeds move in a round, as |logarithm|"""
@@ -67,77 +68,86 @@ def with_reference(fleet: Fleet, state: FleetState) -> FleetState:
 
 def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
     """The state after a round."""
-    measured = _speed(fleet, seen)
-    speed, speed_age = _blend(prior.speed, prior.speed_age, measured, SPEED_GAIN)
-    up = _blend(prior.up_bps, prior.up_age, seen.up_bps, LINK_GAIN)
-    down = _blend(prior.down_bps, prior.down_age, seen.down_bps, LINK_GAIN)
-    up_bps, up_age = _followed(*up, *down, prior.down_bps, prior.down_age)
-    down_bps, down_age = _followed(*down, *up, prior.up_bps, prior.up_age)
-    return replace(
-        prior,
-        speed=speed,
-        speed_age=speed_age,
-        up_bps=up_bps,
-        up_age=up_age,
-        down_bps=down_bps,
-        down_age=down_age,
+    measured = np.array([_speed(fleet, seen), seen.up_bps, seen.down_bps])  # (3, F, G)
+    last = np.array([prior.speed, prior.up_bps, prior.down_bps])
+    usual = np.array([prior.usual_speed, prior.usual_up_bps, prior.usual_down_bps])
+    ages = np.array([prior.speed_age, prior.up_age, prior.down_age])
+    known, never = _known(measured), ages >= MAX_AGE
+    jumps = np.log(np.where(known, measured, last) / last)
+    now = _moved(last, np.where(never, 1.0, _GAINS) * jumps)
+    age = np.where(known, 0.0, np.minimum(ages + 1, MAX_AGE))
+    bps, link_age = _followed(now[1:], age[1:], last[1:], ages[1:])
+    usual = _blend(usual, measured, known, np.where(never, 1.0, USUAL_GAIN))
+    usual[1:] = np.where(never[1:], bps, usual[1:])  # as estimated while it was never measured
+    volatility = _volatility(prior, jumps[:2], (known & ~never)[:2])
+    return FleetState(
+        speed=now[0],
+        speed_age=age[0],
+        up_bps=bps[0],
+        up_age=link_age[0],
+        down_bps=bps[1],
+        down_age=link_age[1],
         rtt_s=np.where(np.isfinite(seen.rtt_s), seen.rtt_s, prior.rtt_s),
         temp_c=seen.temp_c,
-        volatility=_volatility(prior.volatility, prior.up_bps, prior.up_age, seen.up_bps),
-        speed_volatility=_volatility(
-            prior.speed_volatility, prior.speed, prior.speed_age, measured
-        ),
-        usual_speed=_blend(prior.usual_speed, prior.speed_age, measured, USUAL_GAIN)[0],
-        usual_up_bps=_usual(prior.usual_up_bps, prior.up_age, seen.up_bps, up_bps),
-        usual_down_bps=_usual(prior.usual_down_bps, prior.down_age, seen.down_bps, down_bps),
+        volatility=volatility[1],
+        speed_volatility=volatility[0],
+        usual_speed=usual[0],
+        usual_up_bps=usual[1],
+        usual_down_bps=usual[2],
         server_speed=seen.server_speed,
         usual_server_speed=_blend(
-            prior.usual_server_speed, np.zeros(1), seen.server_speed, USUAL_GAIN
-        )[0],
+            prior.usual_server_speed, seen.server_speed, _known(seen.server_speed), USUAL_GAIN
+        ),
         cut=seen.cut,
         opp=seen.opp,
+        native_s=prior.native_s,
+        native_j=prior.native_j,
     )
 
 
 def _speed(fleet: Fleet, seen: Outcome) -> Floats:
-    """Reference cores at the fastest OPP, (F, G); NaN where nothing was computed."""
+    """Reference cores at the fastest OPP, (F, G); NaN where nothing was computed.
+
+    An OPP that was lost within the round was lost nobody knows when: the geometric mean of the two
+    speeds is off by no more than the root of their ratio.
+    """
     work_s = fleet.batches * lookup.pick_cut(fleet.device_work_s, seen.cut)
-    asked = seen.device_s * lookup.pick_opp(fleet.relative_speed, seen.opp)
+    first, last = (lookup.pick_opp(fleet.relative_speed, k) for k in (seen.opp, seen.opp_left))
+    asked = seen.device_s * np.where(seen.opp_left < seen.opp, np.sqrt(first * last), first)
     known = (work_s > 0) & (asked > 0)
     return np.where(known, work_s / np.where(known, asked, 1.0), np.nan)
 
 
-def _blend(old: Floats, age: Floats, new: Floats, gain: float) -> tuple[Floats, Floats]:
-    """EWMA of logarithms where ``new`` is a number; the first measurement counts whole."""
-    known = np.isfinite(new) & (new > 0)
-    weight = np.where(age >= MAX_AGE, 1.0, gain)
-    step = weight * np.log(np.where(known, new, old) / old)
-    return np.clip(old * np.exp(step), LOWEST, HIGHEST), np.where(
-        known, 0.0, np.minimum(age + 1, MAX_AGE)
-    )
+def _known(measured: Floats) -> Bools:
+    return np.isfinite(measured) & (measured > 0)
 
 
-def _usual(old: Floats, age: Floats, new: Floats, now: Floats) -> Floats:
-    """Slow EWMA of a rate; as estimated ``now`` while it was never measured."""
-    return np.where(age >= MAX_AGE, now, _blend(old, age, new, USUAL_GAIN)[0])
+def _blend(old: Floats, new: Floats, known: Bools, gain: Floats | float) -> Floats:
+    """EWMA of logarithms where ``new`` is known."""
+    return _moved(old, gain * np.log(np.where(known, new, old) / old))
 
 
-def _followed(
-    own: Floats, own_age: Floats, other: Floats, other_age: Floats, last: Floats, last_age: Floats
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Rate and age of a direction: not measured, it goes part of the way with the other one.
+def _moved(old: Floats, step: Floats) -> Floats:
+    """By a ``step`` of the logarithm, within bounds."""
+    return np.minimum(np.maximum(old * np.exp(step), LOWEST), HIGHEST)
 
-    ``last`` is the other's rate before. Never measured, it is taken to be as fast as the other.
+
+def _followed(own: Floats, age: Floats, last: Floats, last_age: Floats) -> tuple[Floats, Floats]:
+    """Rates and ages, up and down (2, F, G): not measured, one goes part of the way with the other.
+
+    ``last`` and ``last_age`` are those before. Never measured, a direction is taken to be as fast
+    as the other one.
     """
-    follows, never = (own_age > 0) & (other_age == 0), own_age >= MAX_AGE
-    step = np.where(last_age < MAX_AGE, SHARED_FATE * np.log(other / last), 0.0)
-    moved = np.clip(own * np.exp(step), LOWEST, HIGHEST)
-    bps = np.where(follows, np.where(never, other, moved), own)
-    return bps, np.where(follows & ~never, own_age - SHARED_FATE, own_age)
+    follows, never = (age > 0) & (age[::-1] == 0), age >= MAX_AGE
+    if not follows.any():
+        return own, age
+    other, other_last = own[::-1], last[::-1]
+    step = np.where(last_age[::-1] < MAX_AGE, SHARED_FATE * np.log(other / other_last), 0.0)
+    bps = np.where(follows, np.where(never, other, _moved(own, step)), own)
+    return bps, np.where(follows & ~never, age - SHARED_FATE, age)
 
 
-def _volatility(old: Floats, last: Floats, age: Floats, new: Floats) -> Floats:
-    """EWMA of how far a measurement is from the estimate before it, in logarithms."""
-    known = np.isfinite(new) & (new > 0) & (age < MAX_AGE)
-    jump = np.abs(np.log(np.where(known, new, last) / last))
-    return np.where(known, old + VOLATILITY_GAIN * (jump - old), old)
+def _volatility(prior: FleetState, jumps: Floats, known: Bools) -> Floats:
+    """EWMA of how far a measurement is from the estimate before it, in logarithms, (2, F, G)."""
+    old = np.array([prior.speed_volatility, prior.volatility])
+    return np.where(known, old + VOLATILITY_GAIN * (np.abs(jumps) - old), old)

@@ -1,14 +1,18 @@
 """Fleet figures <-> arrays: what is broadcast after a round, and what every device reads in it."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from adaptoff import candidates
 from adaptoff import fleet as fleets
 from adaptoff.estimate import update
 from adaptoff.fleet import Fleet, FleetState, Outcome
+from adaptoff.ground import Ground
 from adaptoff.messages import FleetFigures, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -20,6 +24,28 @@ class View:
 
     fleet: Fleet
     state: FleetState
+    ground: Ground | None = None
+    """that of the fleet, if it is the same in every state"""
+
+
+class Reader:
+    """Reads figures round after round; what only depends on the clusters is worked out once."""
+
+    def __init__(self, scenario: Scenario, profile: Profile) -> None:
+        self._scenario, self._profile = scenario, profile
+        self._clusters: tuple[list[int], list[int]] | None = None
+        self._fleet: Fleet
+        self._ground: Ground | None = None
+
+    def view(self, figures: FleetFigures) -> View:
+        """As ``view``."""
+        clusters = figures.clusters, [t.device for t in figures.telemetry]
+        if clusters != self._clusters:
+            self._fleet = clusters_of(self._scenario, self._profile, figures)
+            table = candidates.whole(self._fleet)
+            self._ground = Ground(self._fleet, table) if table else None
+            self._clusters = clusters
+        return View(self._fleet, _updated(self._fleet, figures), self._ground)
 
 
 def view(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
@@ -27,11 +53,16 @@ def view(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
 
     Raises KeyError, IndexError or ValueError where the figures do not fit each other or the task.
     """
-    fleet, prior = clusters_of(scenario, profile, figures), state_of(figures.prior)
+    fleet = clusters_of(scenario, profile, figures)
+    return View(fleet, _updated(fleet, figures))
+
+
+def _updated(fleet: Fleet, figures: FleetFigures) -> FleetState:
+    prior = state_of(figures.prior)
     if prior.speed.shape != fleet.shape:
         raise ValueError(f"prior of {prior.speed.shape[1]} clusters, not {fleet.shape[1]}")
     outcome = outcome_of(figures.telemetry, figures.round_s, figures.server_speed)
-    return View(fleet, update(fleet, prior, outcome))
+    return update(fleet, prior, outcome)
 
 
 def clusters_of(scenario: Scenario, profile: Profile, figures: FleetFigures) -> Fleet:
@@ -55,17 +86,19 @@ def prior_of(state: FleetState) -> dict[str, list[float]]:
 
 def state_of(prior: dict[str, list[float]]) -> FleetState:
     """The inverse of ``prior_of``; raises KeyError or ValueError where one is missing or odd."""
-    values: dict[str, Any] = {f.name: _estimate(prior, f.name) for f in fields(FleetState)}
-    return FleetState(**values)
+    for name, least in _LEAST.items():
+        _check(name, prior[name], 1 if name in _SINGLE else len(prior["speed"]), least)
+    values = dict(zip(_PLURAL, np.array([[prior[name]] for name in _PLURAL], float), strict=True))
+    values |= {name: np.array(prior[name], float) for name in _SINGLE}
+    rows: dict[str, Any] = {name: np.array([prior[name]], np.int64) for name in _WHOLE}
+    return FleetState(**values, **rows)
 
 
-def _estimate(prior: dict[str, list[float]], name: str) -> Any:  # noqa: ANN401
-    array = np.array(prior[name], np.int64 if name in _WHOLE else np.float64)
-    if len(array) != (1 if name in _SINGLE else len(prior["speed"])):
-        raise ValueError(f"prior {name}: {len(array)} values")
-    if (name in _POSITIVE and (array <= 0).any()) or (name in _WHOLE and (array < 0).any()):
+def _check(name: str, values: list[float], n_values: int, least: float) -> None:
+    if len(values) != n_values:
+        raise ValueError(f"prior {name}: {len(values)} values")
+    if n_values and not min(values) >= least:
         raise ValueError(f"prior {name}: must be positive")
-    return array if name in _SINGLE else array[None]
 
 
 _WHOLE = {"cut", "opp"}
@@ -73,12 +106,19 @@ _SINGLE = {"server_speed", "usual_server_speed", "native_s", "native_j"}
 _POSITIVE = {
     "speed", "up_bps", "down_bps", "usual_speed", "usual_up_bps", "usual_down_bps", *_SINGLE,
 }  # fmt: skip
+_PLURAL = [f.name for f in fields(FleetState) if f.name not in _SINGLE | _WHOLE]
+_LEAST = {
+    f.name: sys.float_info.min if f.name in _POSITIVE else 0.0 if f.name in _WHOLE else -np.inf
+    for f in fields(FleetState)
+}
 
 
 def outcome_of(seen: Sequence[Telemetry], round_s: float, server_speed: float) -> Outcome:
     """The round (F = 1) of these devices; ``energy_j`` is of one device each."""
-    names = [f.name for f in fields(Outcome) if f.name in Telemetry.__struct_fields__]
-    arrays: dict[str, Any] = {name: _array(seen, name) for name in names}
+    told = np.array([_TOLD_OF(t) for t in seen], float).T[:, None]  # None is NaN
+    arrays: dict[str, Any] = dict(zip(_TOLD, told, strict=True))
+    arrays["opp_left"] = np.fmin(arrays["opp"], arrays["opp_left"])
+    arrays |= {name: arrays[name].astype(np.int64) for name in ("cut", "opp", "opp_left")}
     return Outcome(
         **arrays,
         late=np.zeros((1, len(seen)), np.int64),
@@ -87,10 +127,8 @@ def outcome_of(seen: Sequence[Telemetry], round_s: float, server_speed: float) -
     )
 
 
-def _array(seen: Sequence[Telemetry], name: str) -> Any:  # noqa: ANN401
-    values = [getattr(t, name) for t in seen]
-    kind = np.int64 if name in {"cut", "opp"} else np.float64
-    return np.array([[np.nan if v is None else v for v in values]], kind)
+_TOLD = [f.name for f in fields(Outcome) if f.name in Telemetry.__struct_fields__]
+_TOLD_OF = attrgetter(*_TOLD)
 
 
 def side_by_side(one: FleetState, more: FleetState) -> FleetState:

@@ -137,7 +137,8 @@ class Outcome:
     """One round, as measured. NaN in a rate is "not measured"."""
 
     cut: Ints  # (F, G) as applied
-    opp: Ints  # (F, G) as applied
+    opp: Ints  # (F, G) as applied at the start
+    opp_left: Ints  # (F, G) as it still ran at the end, at most ``opp``
     device_s: Floats  # (F, G)
     uplink_s: Floats  # (F, G)
     server_s: Floats  # (F, G)

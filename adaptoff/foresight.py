@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from adaptoff import candidates, cost, lookup, objective, risk
+from adaptoff import candidates, cost, objective, risk
 from adaptoff.best_response import HASTE, Game, Standing
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
+from adaptoff.ground import Ground, Scene, scene
 from adaptoff.risk import Outlook
 
 
@@ -17,18 +16,29 @@ from adaptoff.risk import Outlook
 class Foresight:
     """Options (V,) beside the rows that a joint plan gives the other clusters."""
 
-    fleet: Fleet
-    state: FleetState
-    table: Table
+    scene: Scene
     game: Game
     plan: Standing
     planned: Columns  # (F, G)
-    sure: Outlook
-    """as estimated, arrays (V,)"""
-    maybe: Outlook
-    """in scenarios, arrays (S, V)"""
+    outlook: Outlook
+    """in S scenarios and as estimated, arrays (S + 1, V)"""
     slowed_s: Floats
     """(V,) seconds by which the slowest other cluster is slower than with the planned row"""
+
+    @property
+    def fleet(self) -> Fleet:
+        """Whose rows are foreseen."""
+        return self.scene.ground.fleet
+
+    @property
+    def state(self) -> FleetState:
+        """Its state."""
+        return self.scene.state
+
+    @property
+    def table(self) -> Table:
+        """Its candidate rows."""
+        return self.scene.ground.table
 
     @property
     def rows(self) -> Rows:
@@ -36,59 +46,76 @@ class Foresight:
         return self.table.options.rows(self.plan.at)
 
     @cached_property
+    def sure(self) -> Outlook:
+        """As estimated, arrays (V,)."""
+        return self.outlook.part(-1)
+
+    @cached_property
+    def maybe(self) -> Outlook:
+        """In scenarios, arrays (S, V)."""
+        return self.outlook.part(slice(-1))
+
+    @property
     def costs(self) -> Floats:
         """Cost (V,) of each option as estimated."""
-        excess_c = self.sure.excess_c(self.round_s)
-        return self.sure.costs(self.round_s, excess_c, self.planned)
+        return self._costs[-1]
 
     @cached_property
     def mean_costs(self) -> Floats:
         """Mean cost (V,) over the scenarios, and some more for an option's own seconds."""
-        costs = self.maybe.costs(self._rounds_s, self._excess_c, self.planned)
-        own_s = self.maybe.totals_s.mean(0) / self.state.native_s[self.table.options.fleet]
-        return costs.mean(0) + HASTE * own_s
+        own_s = risk.mean(self.maybe.totals_s) / self.scene.native_s
+        return risk.mean(self._costs[:-1]) + HASTE * own_s
 
     @cached_property
     def hot(self) -> Bools:
         """Options (V,) that may break the heat limit, and need not be taken."""
-        return risk.too_hot(self.table, self._excess_c)
+        return risk.too_hot(self.table, self._excess_c[:-1])
+
+    @property
+    def round_s(self) -> Floats:
+        """Seconds (V,) of the round for each option, the others in their planned rows."""
+        return self._rounds_s[-1]
+
+    @cached_property
+    def _costs(self) -> Floats:
+        return self.outlook.costs(self._rounds_s, self._excess_c, self.planned)
 
     @cached_property
     def _excess_c(self) -> Floats:
-        return self.maybe.excess_c(self._rounds_s)
-
-    @cached_property
-    def round_s(self) -> Floats:
-        """Seconds (V,) of the round for each option, the others in their planned rows."""
-        return self._seconds(self.sure)
+        return self.outlook.excess_c(self._rounds_s)
 
     @cached_property
     def _rounds_s(self) -> Floats:
-        return self._seconds(self.maybe)
-
-    def _seconds(self, outlook: Outlook) -> Floats:
-        others_s = risk.slowest_other(self.fleet, outlook.totals_s[..., self.plan.at])
-        return outlook.seconds(others_s, self.slowed_s)
+        others_s = risk.slowest_other(self.fleet, self.outlook.totals_s.take(self.plan.at, -1))
+        return self.outlook.seconds(others_s, self.slowed_s)
 
     def expected(self, at: Ints) -> Floats:
-        """Mean cost (F,) where the clusters take the options ``at`` (F, G)."""
-        columns = cost.joint(self.fleet, self.state, self.table.options.rows(at))
-        longer_s = columns.total_s - self.sure.totals_s[at]
-        return self.game.mean_cost(at, self.maybe.totals_s[:, at] + longer_s)
+        """Mean cost (..., F) where the clusters take the options ``at`` (..., F, G)."""
+        columns = cost.together(self.game.maybe.columns.take(at), self.scene.ground.devices)
+        longer_s = columns.total_s - self.sure.totals_s.take(at)
+        return self.game.mean_cost(at, self.maybe.totals_s.take(at, 1) + longer_s)
 
 
 def foresee(fleet: Fleet, state: FleetState, table: Table | None = None) -> Foresight:
     """The outlook for a fleet in this state."""
-    table = table or candidates.build(fleet, state)
-    options = table.options
-    alone = risk.as_estimated(fleet, state, table, cost.solo(fleet, state, options))
-    maybe = risk.as_it_may_be(alone)
-    game = Game(maybe, objective.heat_penalty(maybe.excess_c(maybe.hurried())).mean(0))
+    return looked_at(scene(Ground(fleet, table or candidates.build(fleet, state)), state))
+
+
+def looked_at(at: Scene) -> Foresight:
+    """The outlook from a scene."""
+    ground = at.ground
+    alone = cost.predicted(ground.facts, at.at)
+    outlook = risk.as_it_may_be(risk.alone(at, alone))
+    maybe = outlook.part(slice(-1))
+    game = Game(maybe, _heat(maybe))
     plan = game.plan()
-    planned = cost.joint(fleet, state, options.rows(plan.at))
-    columns = cost.beside(fleet, alone.columns, options, planned)
-    every = np.arange(len(options.cut))
-    slowed_s = game.slowed(plan, every, columns.total_s, columns.server_s)
-    slowed_s -= lookup.of_cluster(slowed_s[plan.at], options)
-    beside = alone.beside(columns), maybe.beside(columns)
-    return Foresight(fleet, state, table, game, plan, planned, *beside, slowed_s)
+    planned = cost.together(alone.take(plan.at), ground.devices)
+    columns = cost.beside(alone, ground.siblings, ground.table.whose, planned, ground.devices)
+    slowed_s = game.slowed(plan, ground.table.every, columns.total_s, columns.server_s)
+    slowed_s -= ground.spread(slowed_s.take(plan.at))
+    return Foresight(at, game, plan, planned, outlook.beside(columns), slowed_s)
+
+
+def _heat(maybe: Outlook) -> Floats:
+    """Mean penalty (V,) for the heat of a round where the others hurry."""
+    return risk.mean(objective.heat_penalty(maybe.excess_c(maybe.hurried())))

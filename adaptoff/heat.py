@@ -19,7 +19,7 @@ def warmed(
 ) -> Floats:  # fmt: skip
     """Degrees after ``seconds`` at ``watts``, first-order RC; any shapes that broadcast."""
     settled_c = ambient_c + heat_c_per_w * watts
-    return settled_c + (temp_c - settled_c) * np.exp(-seconds / heat_tau_s)
+    return settled_c + (temp_c - settled_c) * np.exp(seconds / -heat_tau_s)
 
 
 def throttled(opp: Ints | int, temp_c: Floats | float, trip_c: Floats | float) -> Ints:

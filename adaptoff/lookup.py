@@ -38,19 +38,21 @@ def pick_cut(table: Floats, cut: Ints) -> Floats:
     """Values (F, C) or (F, G, C) at cuts (F, G) or (F, G, R)."""
     if table.ndim == 3:
         return pick_opp(table, cut)
-    return np.take_along_axis(table, cut.reshape(len(cut), -1), 1).reshape(cut.shape)
+    fleet = np.arange(len(table))
+    return table[fleet.reshape(-1, *[1] * (cut.ndim - 1)), cut]
 
 
 def pick_opp(table: Floats, opp: Ints) -> Floats:
     """Values (F, G, K) at operating points (F, G) or (F, G, R)."""
+    fleet, cluster = np.arange(len(table))[:, None], np.arange(table.shape[1])
     if opp.ndim == 3:
-        return np.take_along_axis(table, opp, 2)
-    return np.take_along_axis(table, opp[..., None], 2)[..., 0]
+        return table[fleet[..., None], cluster[:, None], opp]
+    return table[fleet, cluster, opp]
 
 
 def first_least(values: Floats, group: Ints) -> Ints:
-    """Position of the first least value (n,) of each group, whose numbers (n,) ascend."""
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    least = np.repeat(np.minimum.reduceat(values, starts), np.diff(starts, append=len(values)))
+    """Position of the first least value (n,) of each group, which are numbered 0, 1, ... (n,)."""
+    starts = group.searchsorted(np.arange(group[-1] + 1))
+    least = np.minimum.reduceat(values, starts).take(group)
     place = np.where(values == least, np.arange(len(values)), len(values))
     return np.minimum.reduceat(place, starts)

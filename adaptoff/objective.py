@@ -23,7 +23,8 @@ def cost(
     cluster: breaking it costs a native round, and each 10 degrees another. Without the step it
     would pay to stay a degree above.
     """
-    return seconds / native_s + energy_weight * joules / native_j + heat_penalty(excess_c)
+    cost = seconds / native_s + energy_weight * joules / native_j
+    return cost + heat_penalty(excess_c) if (excess_c > 0).any() else cost
 
 
 def heat_penalty(excess_c: Floats) -> Floats:

@@ -7,10 +7,8 @@ schema number is stored in a policy's file and changes whenever a feature does.
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff import lookup, risk
-from adaptoff.candidates import Table
-from adaptoff.cost import Columns
-from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options
+from adaptoff import risk
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats
 from adaptoff.foresight import Foresight
 
 SCHEMA = 3
@@ -51,104 +49,154 @@ Observation = npt.NDArray[np.float32]
 
 def observe(sight: Foresight) -> Observation:
     """Features (F, G, R, len(FEATURES)), finite and within +-LIMIT; 0 in impossible rows."""
-    seen = np.empty((len(sight.slowed_s), len(FEATURES)), np.float32)
-    for i, feature in enumerate(_features(sight)):
-        seen[:, i] = np.fmin(np.fmax(feature, -LIMIT), LIMIT)  # these take a number before a NaN
-    return sight.table.spread(seen, 0.0)
+    features = _features(sight)
+    seen = np.array([features[name] for name in FEATURES], np.float32)
+    np.fmax(seen, -LIMIT, out=seen)  # these take a number before a NaN
+    np.fmin(seen, LIMIT, out=seen)
+    return sight.table.spread(seen.T, 0.0)
 
 
-def _features(sight: Foresight) -> list[Floats]:
+def _features(sight: Foresight) -> dict[str, Floats | Bools]:
     """Each (V,)."""
-    fleet, state, table, sure = sight.fleet, sight.state, sight.table, sight.sure
-    columns, options = sure.columns, table.options
-
-    def each(values: Floats | Ints) -> Floats:
-        return lookup.of_cluster(values, options)
-
-    def whole(values: Floats) -> Floats:
-        return lookup.of_fleet(values, options)
-
-    total = np.maximum(columns.total_s, 1e-9)
-    planned = np.where(fleet.active, total[sight.plan.at], 0.0)
-    others = risk.slowest_other(fleet, planned)
-    at_best = table.at_least(total)
-    others_best = risk.slowest_other(fleet, total[at_best])
-    round_s, hurried_s = sight.round_s, sure.seconds(others_best)
-    uncertainty = _uncertainty(state, options, columns)
-    as_usual = _as_usual(state, options, columns)
-    slowest = _Slowest(fleet, planned)
-    native_j = state.native_j / np.maximum((fleet.count * fleet.active).sum(1), 1)
-    own_j = columns.active_j + each(fleet.idle_w) * round_s
-    excess_c = sure.excess_c(hurried_s)
-    spare_c = each(np.maximum(fleet.heat_limit_c[:, None] - fleet.trip_c, 0.0))
-    return [
-        np.log(total / whole(planned.max(1))),
-        _log_ratio(total, each(others)),
-        _log_ratio(total, each(others_best)),
-        np.log(total / whole(state.native_s)),
-        columns.device_s / total,
-        columns.uplink_s / total,
-        columns.server_s / total,
-        columns.downlink_s / total,
-        columns.sync_s / total,
-        np.log(np.maximum(own_j, 1e-9) / whole(native_j)),
-        lookup.of_opp(fleet.relative_speed, options),
-        -(excess_c + spare_c) / 20.0,
-        ((options.cut == each(state.cut)) & (options.opp == each(state.opp))).astype(float),
-        (np.arange(len(total)) == each(sight.plan.at)).astype(float),
-        each(state.volatility),
-        each(np.log1p(np.maximum(state.up_age, state.down_age))),
-        each(np.minimum(sight.plan.met.sum(1), 4.0)) / 2,
-        uncertainty,
-        each(slowest.of(uncertainty[sight.plan.at])),
-        as_usual,
-        each(slowest.of(as_usual[sight.plan.at])),
-        whole(fleet.energy_weight),
-        sight.slowed_s / round_s,
-        _over_best(sight.costs, table),
-        _over_best(sure.costs(hurried_s, excess_c, sight.planned), table),
-        _over_best(sight.mean_costs, table),
-        each(np.where(fleet.active, 1.0, 0.0)),
-    ]
+    total = np.maximum(sight.sure.columns.total_s, 1e-9)
+    best = np.where(sight.fleet.active, sight.table.least(total), 0.0)
+    others_best_s = sight.scene.ground.spread(risk.slowest_other(sight.fleet, best))
+    return {
+        **_seconds(sight, total, others_best_s),
+        **_shares(sight, total),
+        **_joules_and_costs(sight, others_best_s),
+        **_rows(sight),
+        **_movements(sight, total),
+    }
 
 
-class _Slowest:
-    """Who, of the others, is the slowest."""
-
-    def __init__(self, fleet: Fleet, seconds: Floats) -> None:
-        order = np.argsort(-np.where(fleet.active, seconds, 0.0), 1, kind="stable")
-        order = np.concatenate([order, order], 1)[:, :2]  # a lone cluster has no second
-        mine = np.arange(seconds.shape[1])
-        self._who = np.where(order[:, :1] == mine, order[:, 1:], order[:, :1])
-        self._alone = fleet.active.sum(1, keepdims=True) < 2
-
-    def of(self, values: Floats) -> Floats:
-        """Its value of (F, G), for each cluster; 0 for one that is alone."""
-        return np.where(self._alone, 0.0, np.take_along_axis(values, self._who, 1))
-
-
-def _uncertainty(state: FleetState, options: Options, columns: Columns) -> Floats:
-    """How far a row's seconds may be off, as a logarithm, from how conditions moved so far."""
-    total = np.maximum(columns.total_s, 1e-9)
-    link = columns.link_s / total * lookup.of_cluster(state.volatility, options)
-    device = columns.device_s / total * lookup.of_cluster(state.speed_volatility, options)
-    return np.sqrt(link**2 + device**2)
-
-
-def _as_usual(state: FleetState, options: Options, columns: Columns) -> Floats:
-    """log(seconds under the usual conditions / seconds under the latest)."""
-
-    def slower(now: Floats, usual: Floats) -> Floats:
-        return lookup.of_cluster(now / usual - 1, options)
-
-    more_s = (
-        columns.device_s * slower(state.speed, state.usual_speed)
-        + (columns.uplink_s + columns.sync_s / 2) * slower(state.up_bps, state.usual_up_bps)
-        + (columns.downlink_s + columns.sync_s / 2) * slower(state.down_bps, state.usual_down_bps)
-        + columns.server_s
-        * lookup.of_fleet(state.server_speed / state.usual_server_speed - 1, options)
+def _seconds(sight: Foresight, total: Floats, others_best_s: Floats) -> dict[str, Floats]:
+    """Of an option, beside those of the fleet."""
+    fleet, planned = sight.fleet, _planned(sight, total)
+    round_s, others_s = sight.scene.ground.each(
+        planned.max(1, keepdims=True), risk.slowest_other(fleet, planned)
     )
-    return np.log(np.maximum(1 + more_s / np.maximum(columns.total_s, 1e-9), 1e-2))
+    return {
+        "log_total_over_planned_round": np.log(total / round_s),
+        "log_total_over_slowest_other": _log_ratio(total, others_s),
+        "log_total_over_slowest_other_at_best": _log_ratio(total, others_best_s),
+        "log_total_over_native": np.log(total / sight.scene.native_s),
+        "slowed_over_round": sight.slowed_s / sight.round_s,
+    }
+
+
+def _planned(sight: Foresight, total: Floats) -> Floats:
+    """Seconds (F, G) of the planned rows, 0 where padded."""
+    return np.where(sight.fleet.active, total.take(sight.plan.at), 0.0)
+
+
+def _shares(sight: Foresight, total: Floats) -> dict[str, Floats]:
+    columns = sight.sure.columns
+    return {
+        "share_device": columns.device_s / total,
+        "share_uplink": columns.uplink_s / total,
+        "share_server": columns.server_s / total,
+        "share_downlink": columns.downlink_s / total,
+        "share_sync": columns.sync_s / total,
+    }
+
+
+def _joules_and_costs(sight: Foresight, others_best_s: Floats) -> dict[str, Floats]:
+    fleet, ground, sure = sight.fleet, sight.scene.ground, sight.sure
+    native_j = sight.state.native_j / np.maximum((fleet.count * fleet.active).sum(1), 1)
+    native_each_j, spare_c = ground.each(
+        native_j[:, None], np.maximum(fleet.heat_limit_c[:, None] - fleet.trip_c, 0.0)
+    )
+    own_j = sure.columns.active_j + ground.idle_w * sight.round_s
+    hurried_s = np.maximum(sure.totals_s, others_best_s)
+    excess_c = sure.excess_c(hurried_s)
+    hurried = sure.costs(hurried_s, excess_c, sight.planned)
+    now, hurried, expected = _over_best(sight, [sight.costs, hurried, sight.mean_costs])
+    return {
+        "log_energy_over_native": np.log(np.maximum(own_j, 1e-9) / native_each_j),
+        "heat_margin": -(excess_c + spare_c) / 20.0,
+        "cost_over_best": now,
+        "cost_over_best_if_others_hurry": hurried,
+        "expected_cost_over_best": expected,
+        "energy_weight": ground.energy_weight,
+    }
+
+
+def _rows(sight: Foresight) -> dict[str, Floats | Bools]:
+    """What a row is, whatever it costs."""
+    ground, options = sight.scene.ground, sight.table.options
+    cut, opp, planned, active, occupancy = ground.each(
+        sight.state.cut, sight.state.opp, sight.plan.at, sight.fleet.active,
+        np.minimum(sight.plan.others, 4.0) / 2,
+    )  # fmt: skip
+    return {
+        "relative_speed": ground.facts.relative_speed,
+        "is_current": (options.cut == cut) & (options.opp == opp),
+        "is_planned": sight.table.every == planned,
+        "server_occupancy": occupancy,
+        "valid": active,
+    }
+
+
+def _movements(sight: Foresight, total: Floats) -> dict[str, Floats]:
+    """How conditions moved so far, and how far seconds may be off by that, as logarithms."""
+    state, ground, columns = sight.state, sight.scene.ground, sight.sure.columns
+    volatility, speed_volatility, age, *slower = ground.each(
+        state.volatility, state.speed_volatility,
+        np.log1p(np.maximum(state.up_age, state.down_age)), *_slower(state),
+    )  # fmt: skip
+    link, device = columns.link_s / total * volatility, columns.device_s / total * speed_volatility
+    uncertainty = np.sqrt(link**2 + device**2)
+    as_usual = _as_usual(sight, total, *slower)
+    theirs = np.array([values.take(sight.plan.at) for values in (uncertainty, as_usual)])
+    their_uncertainty, their_usual = ground.spread(
+        _of_slowest_other(sight.fleet, _planned(sight, total), theirs)
+    )
+    return {
+        "volatility": volatility,
+        "link_age": age,
+        "uncertainty": uncertainty,
+        "uncertainty_of_slowest_other": their_uncertainty,
+        "log_total_as_usual_over_total": as_usual,
+        "log_slowest_other_as_usual": their_usual,
+    }
+
+
+def _slower(state: FleetState) -> tuple[Floats, Floats, Floats, Floats]:
+    """By how much seconds on a device, up, down and at the server are longer as usual."""
+    return (
+        state.speed / state.usual_speed - 1,
+        state.up_bps / state.usual_up_bps - 1,
+        state.down_bps / state.usual_down_bps - 1,
+        (state.server_speed / state.usual_server_speed - 1)[:, None],
+    )
+
+
+def _as_usual(
+    sight: Foresight, total: Floats, speed: Floats, up: Floats, down: Floats, server: Floats
+) -> Floats:  # fmt: skip
+    """log(seconds under the usual conditions / seconds under the latest)."""
+    columns = sight.sure.columns
+    half_sync_s = columns.sync_s / 2
+    more_s = (
+        columns.device_s * speed
+        + (columns.uplink_s + half_sync_s) * up
+        + (columns.downlink_s + half_sync_s) * down
+        + columns.server_s * server
+    )
+    return np.log(np.maximum(1 + more_s / total, 1e-2))
+
+
+def _of_slowest_other(fleet: Fleet, seconds: Floats, values: Floats) -> Floats:
+    """Values (n, F, G) of the slowest other cluster by ``seconds`` (F, G); 0 for a lone one."""
+    n_fleets, n_clusters = fleet.shape
+    if n_clusters == 1:
+        return np.zeros(values.shape)
+    order = np.argsort(-seconds, 1, kind="stable")
+    who = np.where(order[:, :1] == np.arange(n_clusters), order[:, 1:2], order[:, :1])
+    who = who + n_clusters * np.arange(n_fleets)[:, None]
+    alone = fleet.active.sum(1, keepdims=True) < 2
+    return np.where(alone, 0.0, values.reshape(len(values), -1).take(who, 1))
 
 
 def _log_ratio(total: Floats, others: Floats) -> Floats:
@@ -156,7 +204,8 @@ def _log_ratio(total: Floats, others: Floats) -> Floats:
     return np.where(others > 0, np.log(total / np.maximum(others, 1e-9)), 0.0)
 
 
-def _over_best(costs: Floats, table: Table) -> Floats:
-    """log(cost / lowest cost among the cluster's options), 0 at the best."""
-    best = lookup.of_cluster(table.least(costs), table.options)
-    return np.log(np.maximum(costs, 1e-9) / np.maximum(best, 1e-9))
+def _over_best(sight: Foresight, costs: list[Floats]) -> Floats:
+    """log(cost / lowest cost among the cluster's options), 0 at the best; several (V,)."""
+    all_costs = np.maximum(np.array(costs), 1e-9)
+    best = sight.scene.ground.spread(sight.table.least(all_costs))
+    return np.log(all_costs / best)

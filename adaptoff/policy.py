@@ -40,7 +40,9 @@ class Policy:
         """Scores (F, G, R) of features (F, G, R, N); an impossible row scores -1e8."""
         x: Weights = features
         for weight, bias in self.layers[:-1]:
-            x = np.tanh(x @ weight + bias)
+            x = x @ weight
+            x += bias
+            np.tanh(x, out=x)
         weight, bias = self.layers[-1]
         return np.where(valid, (x @ weight + bias)[..., 0], MASKED)
 

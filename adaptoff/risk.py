@@ -6,14 +6,16 @@ they moved so far. Clusters take their columns of the design by rank, the slowes
 their order does not matter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from adaptoff import cost, heat, lookup, objective
+from adaptoff import cost, heat, objective
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints
+from adaptoff.ground import Ground, Scene, scene
 
 POINTS, RANKS = 16, 5
 QUARTERS = 0.325, 1.271
@@ -38,6 +40,8 @@ _SIGNS = _signs()
 _SIGN, _SIZE, _LOAD = (3, 6, 12, 7, 14), (1, 2, 4, 8, 15), (5, 9, 10, 11, 13)
 LINK = _SIGNS[:, _SIGN] * np.where(_SIGNS[:, _SIZE] > 0, QUARTERS[1], QUARTERS[0])
 LOAD = _SIGNS[:, _LOAD]
+_DESIGN = np.stack([LINK, LINK, LOAD])
+"""of seconds up, down and on devices, (3, S, RANKS)"""
 
 
 @dataclass(frozen=True)
@@ -47,70 +51,86 @@ class Outlook:
     Arrays over the options are (V,) or (S, V), those over clusters (F, G) or (S, F, G).
     """
 
-    fleet: Fleet
-    state: FleetState
-    table: Table
+    scene: Scene
     columns: Columns  # (V,)
     totals_s: Floats
     """of each option"""
     active_j: Floats
     """without idling"""
 
+    @property
+    def ground(self) -> Ground:
+        """What is the same in every round."""
+        return self.scene.ground
+
+    @cached_property
+    def quickest(self) -> Ints:
+        """Position (F, G) of each cluster's quickest option, as estimated."""
+        return self.ground.table.at_least(self.columns.total_s)
+
+    @cached_property
+    def rank(self) -> Ints:
+        """Rank (F, G) of each cluster by its quickest option, 0 the slowest."""
+        return ranked(self.ground.fleet, self.columns.total_s.take(self.quickest))
+
+    def part(self, which: int | slice) -> "Outlook":
+        """That or those of several scenarios."""
+        return Outlook(self.scene, self.columns, self.totals_s[which], self.active_j[which])
+
     def beside(self, columns: Columns) -> "Outlook":
         """With ``columns`` (V,) at a shared server; its seconds are taken as estimated."""
         longer_s = columns.total_s - self.columns.total_s
-        return replace(self, columns=columns, totals_s=self.totals_s + longer_s)
+        return Outlook(self.scene, columns, self.totals_s + longer_s, self.active_j)
 
     def seconds(self, others_s: Floats, more_s: Floats | float = 0.0) -> Floats:
         """Of the whole round, where the slowest other cluster takes ``others_s`` and ``more_s``.
 
         The former are per cluster, the latter per option (V,).
         """
-        options = self.table.options
-        return np.maximum(self.totals_s, others_s[..., options.fleet, options.cluster] + more_s)
+        seconds = self.ground.spread(others_s)
+        seconds += more_s
+        return np.maximum(self.totals_s, seconds, out=seconds)
 
     def hurried(self) -> Floats:
         """Seconds of the round where the others take their quickest rows."""
-        quickest = self.table.at_least(self.columns.total_s)
-        return self.seconds(slowest_other(self.fleet, self.totals_s[..., quickest]))
+        theirs_s = self.totals_s.take(self.quickest, -1)
+        return self.seconds(slowest_other(self.ground.fleet, theirs_s))
 
     def temp_c(self, seconds: Floats) -> Floats:
         """Degrees after rounds of ``seconds``."""
-        fleet = self.fleet
-        watts = self.active_j / np.maximum(seconds, 1e-9) + self._each(fleet.idle_w)
+        ground = self.ground
+        watts = self.active_j / np.maximum(seconds, 1e-9)
+        watts += ground.idle_w
         return heat.warmed(
-            self._each(self.state.temp_c), self._each(fleet.ambient_c),
-            self._each(fleet.heat_c_per_w), self._each(fleet.heat_tau_s), watts, seconds,
+            self.scene.at.temp_c, ground.ambient_c, ground.heat_c_per_w, ground.heat_tau_s, watts,
+            seconds,
         )  # fmt: skip
 
     def excess_c(self, seconds: Floats) -> Floats:
         """Degrees above the heat limit after rounds of ``seconds``."""
-        return self.temp_c(seconds) - self._whole(self.fleet.heat_limit_c)
+        return self.temp_c(seconds) - self.ground.heat_limit_c
 
     def costs(self, seconds: Floats, excess_c: Floats, others: Columns) -> Floats:
         """Of rounds of ``seconds``, the others in rows with the columns ``others`` (F, G)."""
-        fleet, state = self.fleet, self.state
-        count = np.where(fleet.active, fleet.count, 0.0)
-        rows_j = others.active_j * count
-        others_j = self._each(rows_j.sum(1, keepdims=True) - rows_j)
-        idle_j = self._whole((fleet.idle_w * count).sum(1)) * seconds
-        joules = self.active_j * self._each(fleet.count) + others_j + idle_j
+        ground = self.ground
+        rows_j = others.active_j * ground.devices
+        joules = self.active_j * ground.count
+        joules += ground.spread(rows_j.sum(1, keepdims=True) - rows_j)
+        joules += ground.fleet_idle_w * seconds
         return objective.cost(
             seconds, joules, excess_c,
-            self._whole(state.native_s), self._whole(state.native_j),
-            self._whole(fleet.energy_weight),
+            self.scene.native_s, self.scene.native_j, ground.energy_weight,
         )  # fmt: skip
-
-    def _each(self, values: Floats) -> Floats:
-        return lookup.of_cluster(values, self.table.options)
-
-    def _whole(self, values: Floats) -> Floats:
-        return lookup.of_fleet(values, self.table.options)
 
 
 def as_estimated(fleet: Fleet, state: FleetState, table: Table, columns: Columns) -> Outlook:
     """Everything as estimated: arrays (V,)."""
-    return Outlook(fleet, state, table, columns, columns.total_s, columns.active_j)
+    return alone(scene(Ground(fleet, table), state), columns)
+
+
+def alone(at: Scene, columns: Columns) -> Outlook:
+    """The same of a scene whose options have the ``columns`` (V,)."""
+    return Outlook(at, columns, columns.total_s, columns.active_j)
 
 
 def too_hot(table: Table, excess_c: Floats) -> Bools:
@@ -118,39 +138,40 @@ def too_hot(table: Table, excess_c: Floats) -> Bools:
 
     ``excess_c`` (S, V) degrees above it; broken in ``MOST_HOT`` scenarios or fewer, it is held.
     """
-    hot = (excess_c > 0).sum(0) > MOST_HOT
+    hot = (excess_c > 0).sum(0, dtype=np.int8) > MOST_HOT
     escape = table.least(np.where(hot, 1.0, 0.0)) == 0
-    return hot & lookup.of_cluster(escape, table.options)
+    return hot & escape.take(table.whose)
 
 
 def as_it_may_be(estimated: Outlook) -> Outlook:
-    """``POINTS`` scenarios about the estimated one: arrays (S, V)."""
-    table, columns, state = estimated.table, estimated.columns, estimated.state
-    seconds = table.least(columns.total_s)
-    factors = _factors(estimated.fleet, state, seconds)
-    up, down, load = (factor[..., table.options.fleet, table.options.cluster] for factor in factors)
-    share = lookup.of_cluster(state.down_bps / (state.up_bps + state.down_bps), table.options)
-    up_s = columns.uplink_s + share * columns.sync_s
-    down_s = columns.downlink_s + (1 - share) * columns.sync_s
-    link_s = up_s * up + down_s * down
-    radio_w = lookup.of_cluster(estimated.fleet.radio_w, table.options)
-    overlap = columns.total_s / np.maximum(columns.in_turn_s, cost.NOTHING_S)
-    return replace(
-        estimated,
-        totals_s=(columns.device_s * load + link_s + columns.server_s) * overlap,
-        active_j=(columns.active_j - radio_w * columns.link_s) * load + radio_w * link_s,
-    )
+    """``POINTS`` scenarios about the estimated one, which comes last: arrays (S + 1, V)."""
+    columns, at, ground = estimated.columns, estimated.scene.at, estimated.ground
+    up, down, load = ground.spread(_factors(estimated))
+    share = at.down_bps / (at.up_bps + at.down_bps)
+    up *= columns.uplink_s + share * columns.sync_s
+    down *= columns.downlink_s + (1 - share) * columns.sync_s
+    link_s, radio_w = np.add(up, down, out=up), ground.facts.radio_w
+    totals_s = np.empty((POINTS + 1, len(share)))
+    totals_s[-1], several_s = columns.total_s, totals_s[:-1]
+    np.multiply(columns.device_s, load, out=several_s)
+    several_s += link_s
+    several_s += columns.server_s
+    several_s *= columns.total_s / np.maximum(columns.in_turn_s, cost.NOTHING_S)
+    active_j = np.empty(totals_s.shape)
+    active_j[-1] = columns.active_j
+    np.multiply(columns.active_j - radio_w * columns.link_s, load, out=active_j[:-1])
+    active_j[:-1] += np.multiply(radio_w, link_s, out=link_s)
+    return Outlook(estimated.scene, columns, totals_s, active_j)
 
 
-def _factors(fleet: Fleet, state: FleetState, seconds: Floats) -> tuple[Floats, Floats, Floats]:
-    """By how much seconds up, down and on devices are longer, (S, F, G); ``seconds`` rank."""
-    rank = ranked(fleet, seconds) % RANKS
-    link, load = LINK[:, rank], LOAD[:, rank]
-    return (
-        np.exp(_sd(state.volatility, state.up_age) * link),
-        np.exp(_sd(state.volatility, state.down_age) * link),
-        np.exp(_sd(state.speed_volatility, state.speed_age) * load),
-    )
+def _factors(estimated: Outlook) -> Floats:
+    """By how much seconds up, down and on devices are longer, (3, S, F, G)."""
+    state = estimated.scene.state
+    volatility = np.array([state.volatility, state.volatility, state.speed_volatility])
+    age = np.array([state.up_age, state.down_age, state.speed_age])
+    moved = _DESIGN.take(estimated.rank % RANKS, 2)
+    moved *= _sd(volatility, age)[:, None]
+    return np.exp(moved, out=moved)
 
 
 def ranked(fleet: Fleet, seconds: Floats) -> Ints:
@@ -164,10 +185,16 @@ def _sd(volatility: Floats, age: Floats) -> Floats:
     return np.minimum(WIDER * volatility * np.sqrt(1 + np.minimum(age, MOST_AGE)), MOST_SD)
 
 
+def mean(values: Floats) -> Floats:
+    """Of all scenarios, (...) of (S, ...)."""
+    return np.add.reduce(values) / len(values)
+
+
 def slowest_other(fleet: Fleet, seconds: Floats) -> Floats:
     """The most ``seconds`` of the other active clusters, shaped alike; 0 when alone."""
+    if seconds.shape[-1] == 1:
+        return np.zeros(seconds.shape)
     shown = np.where(fleet.active, seconds, 0.0)
-    top = shown.max(-1, keepdims=True)
-    lead = shown.argmax(-1)[..., None] == np.arange(shown.shape[-1])
-    second = np.where(lead, 0.0, shown).max(-1, keepdims=True)
-    return np.where(lead, second, top)
+    ordered = np.sort(shown, -1)
+    top = ordered[..., -1:]
+    return np.where(shown == top, ordered[..., -2:-1], top)  # where two lead, they are alike

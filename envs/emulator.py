@@ -85,6 +85,7 @@ class EmulatedFleet:
         return Outcome(
             cut=rows.cut,
             opp=rows.opp,
+            opp_left=rows.opp,
             **parts,
             total_s=measured.total_s,
             energy_j=cost.energy_j(self._fleet, columns, seconds),

@@ -1,5 +1,6 @@
 """Telemetry -> estimates: what is measured counts, what is not keeps and ages."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -35,9 +36,9 @@ def fleet(scenario: Scenario, profile: Profile) -> Fleet:
 def outcome(**changes: Any) -> Outcome:
     """A native round of the slow board at its fastest: 0.16 s of work in 0.8 s."""
     usual = {
-        "cut": 3, "opp": 1, "device_s": 0.8, "uplink_s": 0.0, "server_s": 0.0, "downlink_s": 0.0,
-        "sync_s": 1.0, "total_s": 1.8, "energy_j": 9.0, "temp_c": 40.0, "up_bps": 20e6,
-        "down_bps": np.nan, "rtt_s": np.nan, "late": 0,
+        "cut": 3, "opp": 1, "opp_left": 1, "device_s": 0.8, "uplink_s": 0.0, "server_s": 0.0,
+        "downlink_s": 0.0, "sync_s": 1.0, "total_s": 1.8, "energy_j": 9.0, "temp_c": 40.0,
+        "up_bps": 20e6, "down_bps": np.nan, "rtt_s": np.nan, "late": 0,
     }  # fmt: skip
     arrays: dict[str, Any] = {k: np.array([[v]]) for k, v in (usual | changes).items()}
     return Outcome(**arrays, round_s=np.array([1.8]), server_speed=np.array([1.5]))
@@ -169,3 +170,11 @@ def test_later_rounds_leave_the_reference(fleet: Fleet) -> None:
     first = estimate.initial(fleet, outcome())
     state = estimate.update(fleet, first, outcome(device_s=5.0, up_bps=1e6))
     assert (state.native_s, state.native_j) == (first.native_s, first.native_j)
+
+
+def test_an_opp_that_was_lost_half_way_counts_as_the_mean_of_both(fleet: Fleet) -> None:
+    usual = estimate.initial(fleet, outcome(device_s=0.8)).speed
+    lost = estimate.initial(fleet, outcome(device_s=0.8, opp_left=0)).speed
+    assert lost == pytest.approx(usual / math.sqrt(0.5))  # it ran at 1.0, and then at 0.5
+    raised = estimate.initial(fleet, outcome(device_s=1.6, opp=0, opp_left=1)).speed
+    assert raised == usual

@@ -8,7 +8,7 @@ import pytest
 
 from adaptoff import estimate
 from adaptoff.controller import decide
-from adaptoff.figures import clusters_of, prior_of, regroup, state_of, view
+from adaptoff.figures import clusters_of, outcome_of, prior_of, regroup, state_of, view
 from adaptoff.fleet import FleetState
 from adaptoff.messages import FleetFigures
 from adaptoff.observation import FEATURES
@@ -104,3 +104,13 @@ def test_an_odd_prior_is_refused(
     prior = {k: v for k, v in (figures.prior | change).items() if v is not None}
     with pytest.raises(error, match=next(iter(change))):
         state_of(prior)
+
+
+@pytest.mark.parametrize(("left", "taken"), [(0, 0), (1, 1), (None, 1), (63, 1)])
+def test_the_opp_left_is_at_most_the_one_applied(
+    figures: FleetFigures, left: int | None, taken: int
+) -> None:
+    seen = msgspec.structs.replace(figures.telemetry[0], opp=1, opp_left=left)
+    found = outcome_of([seen], 2.0, 1.8)
+    assert (found.opp, found.opp_left) == (1, taken)
+    assert found.opp_left.dtype == np.int64
