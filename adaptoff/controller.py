@@ -2,18 +2,23 @@
 
 ``decide`` is a pure function of fleet, state and policy, the same on the server and on a device.
 ``Controller`` wraps it with what a device must never get wrong: stale or broken figures keep the
-last row, a silent server means native.
+last row, a silent server means native, a policy file that is not one keeps the last policy.
 """
 
-import logging
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from adaptoff import objective
-from adaptoff.figures import view
+from adaptoff import policy as policies
+from adaptoff.errors import PolicyError
+from adaptoff.figures import Reader
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
-from adaptoff.foresight import Foresight, foresee
+from adaptoff.foresight import Foresight, foresee, looked_at
+from adaptoff.ground import Ground, scene
+from adaptoff.guards import Cause, Guards
 from adaptoff.messages import Decision, FleetFigures, Row, Source
 from adaptoff.observation import observe
 from adaptoff.policy import Policy
@@ -24,8 +29,6 @@ GUARD_RATIO = 2.0
 LEAST_GAIN = 0.005
 """of the predicted cost, for which a fleet changes its rows"""
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -35,21 +38,22 @@ class Choice:
     guarded: Bools
 
 
-def decide(fleet: Fleet, state: FleetState, policy: Policy) -> Choice:
+def decide(fleet: Fleet, state: FleetState, policy: Policy, ground: Ground | None = None) -> Choice:
     """The policy's row of every cluster, guarded; a fleet with too little to gain keeps its rows.
 
-    Without that threshold measurement noise alone would change rows again and again.
+    Without that threshold measurement noise alone would change rows again and again. ``ground`` is
+    that of the fleet, where it is known from an earlier round.
     """
-    sight = foresee(fleet, state)
+    sight = looked_at(scene(ground, state)) if ground else foresee(fleet, state)
     table, costs = sight.table, _costs(sight)
-    new, guarded = _guarded(sight, costs, policy.choose(observe(sight), table.valid))
-    old, known = table.find(state.rows)
-    old = np.where(known, old, new)
-    _, replaced = _guarded(sight, costs, old)
-    before, after = (sight.expected(table.position(index)) for index in (old, new))
-    fine = (known & ~replaced | ~fleet.active).all(1)
-    stay = (fine & (after > (1 - LEAST_GAIN) * before))[:, None]
-    return Choice(table.take(np.where(stay, old, new)), guarded & ~stay)
+    asked = table.position(policy.choose(observe(sight), table.valid))
+    index, known = table.find(state.rows)
+    old = np.where(known, table.position(index), asked)
+    bad = _bad(sight, costs, np.array([asked, old]))
+    new = np.where(bad[0], table.at_least(costs), asked)
+    fine = (known & ~bad[1] | ~fleet.active).all(1)
+    stay = (fine & _gains_little(sight, old, new))[:, None]
+    return Choice(table.options.rows(np.where(stay, old, new)), bad[0] & ~stay)
 
 
 def guard(sight: Foresight, index: Ints) -> Choice:
@@ -58,32 +62,41 @@ def guard(sight: Foresight, index: Ints) -> Choice:
     That is a row predicted to cost over ``GUARD_RATIO`` times as much, and one that may break the
     heat limit where keeping it costs less than breaking it does.
     """
-    index, guarded = _guarded(sight, _costs(sight), index)
-    return Choice(sight.table.take(index), guarded)
+    costs, at = _costs(sight), sight.table.position(index)
+    bad = _bad(sight, costs, at)
+    return Choice(sight.table.options.rows(np.where(bad, sight.table.at_least(costs), at)), bad)
 
 
 def _costs(sight: Foresight) -> Floats:
-    """Predicted costs (F, G, R) beside the planned rows; those that may be too hot cost more."""
-    costs = sight.costs + objective.HEAT_BROKEN * sight.hot
-    return sight.table.spread(costs, np.inf)
+    """Predicted costs (V,) beside the planned rows; options that may be too hot cost more."""
+    return sight.costs + objective.HEAT_BROKEN * sight.hot
 
 
-def _guarded(sight: Foresight, costs: Floats, index: Ints) -> tuple[Ints, Bools]:
-    """Indices (F, G) with those out of the question replaced, and which were."""
-    hot = sight.hot[sight.table.position(index)]
-    allowed = np.where(hot, 1.0, GUARD_RATIO) * costs.min(2)
-    bad = np.take_along_axis(costs, index[..., None], 2)[..., 0] > allowed
-    return np.where(bad, costs.argmin(2), index), bad
+def _bad(sight: Foresight, costs: Floats, at: Ints) -> Bools:
+    """Which of the options ``at`` (..., F, G) are out of the question."""
+    allowed = np.where(sight.hot.take(at), 1.0, GUARD_RATIO) * sight.table.least(costs)
+    return costs.take(at) > allowed
+
+
+def _gains_little(sight: Foresight, old: Ints, new: Ints) -> Bools:
+    """Fleets (F,) to which the options ``new`` (F, G) bring too little in place of ``old``."""
+    if (old == new).all():
+        return np.ones(len(new), bool)
+    before, after = sight.expected(np.array([old, new]))
+    return after > (1 - LEAST_GAIN) * before
 
 
 class Controller:
     """The decisions of one device."""
 
-    def __init__(self, device: int, scenario: Scenario, profile: Profile, policy: Policy) -> None:
-        """``device`` is its id in the scenario's order."""
+    def __init__(
+        self, device: int, scenario: Scenario, profile: Profile, policy: Policy,
+        guards: Guards | None = None,
+    ) -> None:  # fmt: skip
+        """``device`` is its id in the scenario's order; ``guards`` count what was kept from it."""
         self.device, self.scenario, self.profile, self.policy = device, scenario, profile, policy
-        self.board = scenario.board_of(device)
-        self.row = self.native
+        self.board, self.guards = scenario.board_of(device), guards or Guards()
+        self.row, self._reader = self.native, Reader(scenario, profile)
 
     @property
     def native(self) -> Row:
@@ -93,33 +106,55 @@ class Controller:
     def next(self, round_: int, figures: FleetFigures | None) -> Decision:
         """The row for ``round_``; ``None`` for the figures means that the server is gone."""
         if figures is None:
+            self.guards.act("server-gone", f"round {round_} is native")
             return self._say(round_, self.native, "native")
         try:
+            _check(figures)
+            if figures.round + 1 != round_:
+                return self._keep(round_, "stale", f"figures of round {figures.round}")
             row, source = self._choose(round_, figures)
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            log.warning("figures of round %d not usable, row kept: %s", figures.round, error)
-            row, source = self.row, "kept"
+        except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+            return self._keep(round_, "broken", f"figures: {error}")
         return self._say(round_, row, source)
 
+    def adopt(self, path: Path) -> bool:
+        """Decide by the policy in this file from now on; False if it is none, and nothing changes.
+
+        What is wrong with it, file and field, is told to the guards.
+        """
+        try:
+            self.policy = policies.load(path)
+        except PolicyError as error:
+            self.guards.act("policy-refused", str(error))
+            return False
+        return True
+
     def _choose(self, round_: int, figures: FleetFigures) -> tuple[Row, Source]:
-        if figures.round + 1 != round_:
-            raise ValueError(f"stale: round {round_} is next")
-        seen = view(self.scenario, self.profile, figures)
-        choice = decide(seen.fleet, seen.state, self.policy)
+        seen = self._reader.view(figures)
+        choice = decide(seen.fleet, seen.state, self.policy, seen.ground)
         cluster = figures.clusters[self.device]
         row = Row(cut=int(choice.rows.cut[0, cluster]), opp=int(choice.rows.opp[0, cluster]))
         like = self.scenario.board_of(figures.telemetry[cluster].device)
-        return translate(row, like, self.board), self._source(figures, choice, cluster)
+        if choice.guarded[0, cluster]:
+            self.guards.act("replaced", f"round {round_}: the policy's row was out of the question")
+        source: Source = "planner" if choice.guarded[0, cluster] else "policy"
+        return translate(row, like, self.board), source
 
-    def _source(self, figures: FleetFigures, choice: Choice, cluster: int) -> Source:
-        if not choice.guarded[0, cluster]:
-            return "policy"
-        log.warning("round %d: the guard replaced the policy's row", figures.round)
-        return "planner"
+    def _keep(self, round_: int, cause: Cause, detail: str) -> Decision:
+        self.guards.act(cause, f"{detail}, row of round {round_ - 1} kept for {round_}")
+        return self._say(round_, self.row, "kept")
 
     def _say(self, round_: int, row: Row, source: Source) -> Decision:
         self.row = row
         return Decision(device=self.device, round=round_, row=row, source=source)
+
+
+def _check(figures: FleetFigures) -> None:
+    """Raises ValueError where a figure is not a number in its range: NaN, say."""
+    try:
+        msgspec.convert(msgspec.to_builtins(figures), FleetFigures)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
 
 
 def translate(row: Row, like: Board, board: Board) -> Row:

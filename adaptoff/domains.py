@@ -8,10 +8,11 @@ saved and put back, so that it is put back to the digit.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from adaptoff.sysfs import Sysfs
+from adaptoff.sysfs import Sysfs, whole
 
 CPU_ROOT = Path("/sys/devices/system/cpu/cpufreq")
 GPU_ROOT = Path("/sys/class/devfreq")
@@ -78,8 +79,8 @@ class Domain:
 
     def steps_hz(self) -> list[int]:
         """Ascending, as they are now; empty where the kernel names only the ends."""
-        words = self.sysfs.words(self.path(self.files.steps))
-        return sorted({int(word) * self.files.unit_hz for word in words if word.isdecimal()})
+        steps = {whole(word) or 0 for word in self.sysfs.words(self.path(self.files.steps))}
+        return sorted(step * self.files.unit_hz for step in steps if step > 0)
 
     def range_hz(self) -> Window | None:
         """(slowest, fastest) of the hardware; None if the kernel does not say."""
@@ -106,8 +107,12 @@ class Domain:
         """(floor, ceiling) that hold for its governor, in the kernel's unit."""
         return self._pair(self.files.limits)
 
+    @cached_property
     def by_userspace(self) -> bool:
-        """Whether the kernel lets us name the speed, or only its limits."""
+        """Whether the kernel lets us name the speed, or only its limits; as at the first look.
+
+        What is changed is what was saved first: a governor that comes or goes changes neither.
+        """
         governors = self.sysfs.words(self.path(self.files.governors))
         setspeed = self.files.setspeed
         return bool(setspeed and USERSPACE in governors and self.path(setspeed).exists())
@@ -133,7 +138,7 @@ class Domain:
         ``bounds``: limits (kernel's unit) that were there first and are kept; None if unknown.
         """
         value = hz // self.files.unit_hz
-        if self.files.setspeed and self.by_userspace():
+        if self.files.setspeed and self.by_userspace:
             self.set_governor(USERSPACE)
             self.sysfs.write(self.path(self.files.setspeed), str(value))
             return

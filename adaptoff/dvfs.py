@@ -110,20 +110,22 @@ class Clocks:
 
 @contextmanager
 def held(
-    opps_mhz: Sequence[float], directory: Path, machine: Sequence[Domain], *, gpu: bool = False
-) -> Iterator[Clocks]:
+    opps_mhz: Sequence[float], directory: Path, machine: Sequence[Domain], *, gpu: bool = False,
+    nap: Callable[[float], object] = time.sleep,
+) -> Iterator[Clocks]:  # fmt: skip
     """Clocks at the fastest OPP, put back on the way out; first what a dead process left is.
 
     ``machine``: all domains there are (``discover()``); GPUs are left alone unless ``gpu``.
-    ``directory`` keeps the file from which they are put back after a kill. Raises RunError if
-    another process has the clocks, the kernel refuses or there are none, ScenarioError if the
-    table is another board's. Signals are the program's: SIGTERM must raise, as the CLI's does.
+    ``directory`` keeps the file from which they are put back after a kill; ``nap`` is as in
+    ``Clocks``. Raises RunError if another process has the clocks, the kernel refuses or there are
+    none, ScenarioError if the table is another board's. Signals are the program's: SIGTERM must
+    raise, as the CLI's does.
     """
     with restore.locked(directory):
         if back := restore.put_back(machine, directory):
             log.warning("a process that died had set the clocks; put back: %s", ", ".join(back))
         used = _used(machine, gpu=gpu)
-        clocks = Clocks(used, opps_mhz)
+        clocks = Clocks(used, opps_mhz, nap)
         restore.save(used, directory)
         try:
             clocks.check()

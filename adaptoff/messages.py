@@ -12,7 +12,7 @@ from msgspec import Meta
 from adaptoff.profile import Profile
 from adaptoff.scenario import MAX_DEVICES, Scenario
 
-PROTOCOL = 3
+PROTOCOL = 4
 MAX_CLUSTERS = 8
 GONE = 255
 
@@ -25,6 +25,8 @@ Level = Annotated[int, Meta(ge=0, le=63)]
 Finite = Annotated[float, Meta(ge=-1e13, le=1e13)]
 Source = Literal["server", "policy", "planner", "native", "kept"]
 Text = Annotated[str, Meta(max_length=1000)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 of a file's bytes"""
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,7 +54,9 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     round: Index
     cut: Level
     opp: Level
-    """as applied, which heat may have lowered"""
+    """as applied when the round started: what heat and the kernel left of the one asked for"""
+    opp_left: Level | None = None
+    """as the board still ran at the end, when heat or somebody else may have taken some of it"""
     samples: Index
     device_s: Seconds
     uplink_s: Seconds
@@ -66,6 +70,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     down_bps: Bps | None
     rtt_s: Seconds | None = None
     temp_c: Celsius
+    temp_source: Literal["modelled", "measured"] = "modelled"
     energy_j: Joule
     energy_source: Literal["modelled", "measured"]
     pace_error: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
@@ -216,6 +221,26 @@ class RoundReport(Message, frozen=True, kw_only=True, tag="round-report"):
     """how often it was run until it was valid"""
 
 
+class NewPolicy(Message, frozen=True, kw_only=True, tag="new-policy"):
+    """Server to device: a policy file, as a tensor of bytes; to be checked, and not yet used."""
+
+    sha256: Digest
+
+
+class PolicyAnswer(Message, frozen=True, kw_only=True, tag="policy-answer"):
+    """Device to server: whether it could use the policy that it was offered."""
+
+    sha256: Digest
+    refused: Text = ""
+    """what is wrong with it; empty: nothing"""
+
+
+class UsePolicy(Message, frozen=True, kw_only=True, tag="use-policy"):
+    """Server to device: decide by the policy that was offered from now on, as all others do."""
+
+    sha256: Digest
+
+
 class Fault(Message, frozen=True, kw_only=True, tag="fault"):
     """Either way: why the sender gives up."""
 
@@ -230,5 +255,6 @@ class Bye(Message, frozen=True, kw_only=True, tag="bye"):
 
 AnyMessage = (
     Hello | Welcome | Reset | RunRound | RoundStart | Decision | Weights | Activations
-    | Gradient | RoundDone | Report | RoundReport | Fault | Bye
+    | Gradient | RoundDone | Report | RoundReport | NewPolicy | PolicyAnswer | UsePolicy
+    | Fault | Bye
 )  # fmt: skip

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from adaptoff.background import repeated
 from adaptoff.power import MAX_W, Source
 
 
@@ -29,6 +30,11 @@ class PowerMeter:
         self._joules: float | None = 0.0
         if source:
             source.joules_since_last(self._since_s)
+
+    @property
+    def has_sensor(self) -> bool:
+        """Whether anything is there to measure with."""
+        return self._source is not None
 
     def sample(self) -> None:
         """Look at the sensor; for current monitors at least every MAX_GAP_S."""
@@ -54,16 +60,5 @@ class PowerMeter:
 @contextmanager
 def sampled(meter: PowerMeter, every_s: float = 0.1) -> Iterator[None]:
     """Samples in a thread of its own for as long as the context lasts."""
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.wait(every_s):
-            meter.sample()
-
-    thread = threading.Thread(target=look, name="power", daemon=True)
-    thread.start()
-    try:
+    with repeated(meter.sample, every_s, "power"):
         yield
-    finally:
-        done.set()
-        thread.join()

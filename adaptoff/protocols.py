@@ -1,6 +1,6 @@
 """The seams: what can be swapped without the rest noticing."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adaptoff.fleet import Fleet, Outcome, Rows
 
@@ -37,8 +37,16 @@ class Board(Actuator, Protocol):
         """The operating point applied."""
 
     @property
+    def opp_left(self) -> int | None:
+        """The one that still ran when it was last told of work; None if that is not known."""
+
+    @property
     def temp_c(self) -> float:
         """Degrees when it was last told the time."""
+
+    @property
+    def temp_source(self) -> Literal["modelled", "measured"]:
+        """Who says so."""
 
     def reset(self, now_s: float) -> None:
         """As at the start of an episode, at the fastest OPP."""

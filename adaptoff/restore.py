@@ -53,31 +53,42 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def save(domains: Sequence[Domain], directory: Path) -> None:
-    """Write down how the domains are now. Raises RunError."""
-    clock_state.write(directory, [_look(domain) for domain in domains])
+    """Write down how the domains are now, beside what is still to be put back. Raises RunError."""
+    found = [_look(domain) for domain in domains]
+    looked_at = {_name(saved) for saved in found}
+    kept = [saved for saved in clock_state.read(directory) if _name(saved) not in looked_at]
+    clock_state.write(directory, found + kept)
 
 
 def put_back(domains: Sequence[Domain], directory: Path) -> list[str]:
     """Put back what the file says, if there is one, and remove it; names what was put back.
 
     Raises RunError if the kernel refuses: then the others are put back and the file stays. A domain
-    that is gone cannot be put back; it is logged.
+    that is gone is logged, and stays in the file: it is put back once it is there again.
     """
-    here = {(domain.kind, domain.name): domain for domain in domains}
-    done, refused = [], []
+    here = {_name(domain): domain for domain in domains}
+    done, refused, gone = [], [], []
     for saved in clock_state.read(directory):
-        if domain := here.get((saved.kind, saved.name)):
+        if domain := here.get(_name(saved)):
             try:
                 _put_back(domain, saved)
                 done.append(saved.name)
             except OSError as error:
                 refused.append(f"{error.filename or domain.path('')}: {error.strerror}")
         else:
-            log.warning("%s is gone: its clock cannot be put back", saved.name)
+            log.warning("%s is gone: its clock cannot be put back now", saved.name)
+            gone.append(saved)
     if refused:
         raise RunError(f"clocks not put back: {'; '.join(refused)}")
-    clock_state.remove(directory)
+    if gone:
+        clock_state.write(directory, gone)
+    else:
+        clock_state.remove(directory)
     return done
+
+
+def _name(of: Saved | Domain) -> tuple[str, str]:
+    return of.kind, of.name
 
 
 def _lock(handle: int, path: Path) -> None:
@@ -92,7 +103,7 @@ def _look(domain: Domain) -> Saved:
     found = {
         "name": domain.name,
         "kind": domain.kind,
-        "by_userspace": domain.by_userspace(),
+        "by_userspace": domain.by_userspace,
         "governor": sysfs.read(domain.path(files.governor)),
         "limits": domain.window(),
         "setspeed": files.setspeed and sysfs.number(domain.path(files.setspeed)),

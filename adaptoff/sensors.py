@@ -61,14 +61,15 @@ def zones(root: Path = THERMAL_ROOT, sysfs: Sysfs | None = None) -> list[Zone]:
 def find_zone(
     root: Path = THERMAL_ROOT, name: str | None = None, sysfs: Sysfs | None = None
 ) -> Zone | None:
-    """The zone by the rule above, of those that can be believed now; None if there is none.
+    """The zone by the rule above, of those that can be believed now, else of all; None without any.
 
-    ``name`` is a zone's type or folder. Raises InputError naming what there is.
+    One that fails at the start may well be heard later. ``name`` is a zone's type or folder. Raises
+    InputError naming what there is.
     """
     found = zones(root, sysfs)
     if name is not None:
         return _named(found, name)
-    alive = [zone for zone in found if zone.temp_c() is not None]
+    alive = [zone for zone in found if zone.temp_c() is not None] or found
     for word in PREFERRED:
         for zone in alive:
             if word in zone.kind.lower():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 MAX_BYTES = 64 << 10
 """of one file; sysfs gives a page"""
+MAX_DIGITS = 19
+"""of a number, its sign included: what fits into the kernel's own"""
 
 
 class Sysfs:
@@ -30,14 +32,19 @@ class Sysfs:
 
     def number(self, path: Path) -> int | None:
         """A whole number; None where there is none: "<unsupported>", say."""
-        try:
-            return int(self.read(path) or "")
-        except ValueError:
-            return None
+        return whole(self.read(path) or "")
 
     def words(self, path: Path) -> list[str]:
         """What stands between spaces; nothing where there is no file."""
         return (self.read(path) or "").split()
+
+
+def whole(text: str) -> int | None:
+    """The whole number that this is, if it is one."""
+    try:
+        return int(text) if len(text) <= MAX_DIGITS else None
+    except ValueError:
+        return None
 
 
 class DryRun(Sysfs):

@@ -5,6 +5,7 @@ mean power of the round, waiting it cools at idle power.
 """
 
 import math
+from typing import Literal
 
 from adaptoff import heat
 from adaptoff.scenario import Board
@@ -23,6 +24,16 @@ class EmulatedBoard:
         self.opp = len(self._board.opps) - 1
         self.temp_c = self._board.ambient_c + self._board.heat_c_per_w * self._board.idle_w
         self._since_s = now_s
+
+    @property
+    def opp_left(self) -> int:
+        """The OPP applied: its clock does not change within a round."""
+        return self.opp
+
+    @property
+    def temp_source(self) -> Literal["modelled"]:
+        """There is no sensor."""
+        return "modelled"
 
     @property
     def speed(self) -> float:

@@ -6,35 +6,43 @@ All seconds reported are emulated (wall / dilation).
 import logging
 import time
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from adaptoff import __version__
+from adaptoff.adopting import Adoption
 from adaptoff.controller import Controller
 from adaptoff.errors import Deadline, RunError
 from adaptoff.messages import (
     PROTOCOL,
-    AnyMessage,
     Bye,
     Fault,
     Hello,
+    NewPolicy,
     Reset,
     RoundStart,
+    UsePolicy,
     Welcome,
 )  # fmt: skip
 from adaptoff.policy import Policy
+from adaptoff.policy_store import PolicyStore
 from adaptoff.power_meter import PowerMeter
 from adaptoff.scenario import Board
 from adaptoff.schedule import Schedule
 from adaptoff.testbed import data, models
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.cpu import PacedCpu
-from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Superseded
+from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Done, Superseded
 from adaptoff.testbed.keys import ClientKeys
-from adaptoff.testbed.link import Link
+from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.parts import Hardware, Parts
 from adaptoff.testbed.real_board import Machine
 from adaptoff.testbed.shaping import Shaper
 from adaptoff.testbed.split import rehearse
 from adaptoff.testbed.transfer import Config
+from adaptoff.wall_clock import StepWatch
+
+if TYPE_CHECKING:
+    from adaptoff.metrics import DeviceMetrics
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +54,7 @@ HANG_S = 300.0
 def run(
     endpoint: str, device: int, policy: Policy, data_dir: str | None = None,
     keys: ClientKeys | None = None, machine: Machine | None = None,
+    metrics: "DeviceMetrics | None" = None, store: PolicyStore | None = None,
 ) -> None:  # fmt: skip
     """Take part until the server says goodbye; RunError when refused, LinkError when lost.
 
@@ -58,8 +67,9 @@ def run(
         welcome = _join(link, endpoint, device)
         link.set_dilation(welcome.dilation)
         board = welcome.scenario.board_of(device)
-        with machine.held(board, welcome.dilation) if machine else nullcontext() as real:
-            Device(device, link, welcome, policy, data_dir, real).serve()
+        limit_c = welcome.scenario.objective.heat_limit_c
+        with machine.held(board, welcome.dilation, limit_c) if machine else nullcontext() as real:
+            Device(device, link, welcome, policy, data_dir, real, metrics, store).serve()
 
 
 def _join(link: Link, endpoint: str, device: int) -> Welcome:
@@ -90,8 +100,12 @@ class Device:
     def __init__(
         self, device: int, link: Link, welcome: Welcome, policy: Policy,
         data_dir: str | None = None, real: Hardware | None = None,
+        metrics: "DeviceMetrics | None" = None, store: PolicyStore | None = None,
     ) -> None:  # fmt: skip
-        """``real``: what it runs on, if that is not emulated."""
+        """``real``: what it runs on, if that is not emulated; ``metrics`` hear of each round.
+
+        ``store`` keeps what policy the server hands out.
+        """
         scenario, profile, dilation = welcome.scenario, welcome.profile, welcome.dilation
         work, board = scenario.workload, scenario.board_of(device)
         hardware = real or _emulated(board, dilation, link)
@@ -102,7 +116,7 @@ class Device:
             link=link,
             dilation=dilation,
             work=work,
-            controller=Controller(device, scenario, profile, policy),
+            controller=Controller(device, scenario, profile, policy, hardware.guards),
             board=hardware.board,
             cpu=hardware.cpu,
             power=hardware.power,
@@ -111,36 +125,51 @@ class Device:
             shard=train.take(shards[device]),
         )
         schedule = Schedule(scenario.links[scenario.each_device()[device].link])
+        self._adoption = Adoption(self._parts.controller, store)
+        self._wall_clock = StepWatch(hardware.guards)
         self._shaper = Shaper(schedule, dilation, up=True)
         if welcome.paced:
             link.shape(0, self._shaper.rate_at)
         rehearse(models.build(work.model, 0), work.batch_size, models.INPUT_SHAPE)
+        self._metrics = metrics
+        if metrics:
+            metrics.guards(self._parts.controller.guards)
+            metrics.watch(lambda: link.heard_s)
 
     def serve(self) -> None:
         """Rounds until the server says goodbye."""
-        message = self._next()
-        while not isinstance(message, Bye):
+        got = self._next()
+        while not isinstance(got.message, Bye):
             try:
-                self._obey(message)
-                message = self._next()
+                self._obey(got)
+                got = self._next()
             except Superseded as newer:
                 log.warning("late: %s came before the round was done", newer)
-                message = newer.message
+                got = newer.got
 
-    def _next(self) -> AnyMessage:
-        return self._parts.link.recv(PATIENCE_S * self._parts.dilation).message
+    def _next(self) -> Received:
+        return self._parts.link.recv(PATIENCE_S * self._parts.dilation)
 
-    def _obey(self, message: AnyMessage) -> None:
-        parts = self._parts
+    def _obey(self, got: Received) -> None:
+        parts, message = self._parts, got.message
         match message:
             case RoundStart():
+                self._wall_clock.look()
                 self._shaper.begin(message.round, time.monotonic())
-                DeviceRound(parts, message).run()
+                self._tell(DeviceRound(parts, message).run())
             case Reset():
                 parts.board.reset(parts.now_s())
                 parts.controller.row = parts.controller.native
                 parts.link.send(message)
+            case NewPolicy():
+                parts.link.send(self._adoption.check(message, got.arrays))
+            case UsePolicy():
+                self._adoption.use(message)
             case Fault():
                 raise RunError(f"device {parts.number}: the server sent it away: {message.reason}")
             case _:
                 log.info("ignored: %s", type(message).__name__)
+
+    def _tell(self, done: Done) -> None:
+        if self._metrics:
+            self._metrics.round(*done)

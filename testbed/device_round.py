@@ -4,24 +4,26 @@ The clock of a round starts when the word to start it arrives and stops when the
 acknowledged the new weights.
 """
 
+import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from adaptoff.errors import RunError
 from adaptoff.messages import (
     Activations,
-    AnyMessage,
     Bye,
     Decision,
     Fault,
     Gradient,
+    NewPolicy,
     Report,
     Reset,
     RoundDone,
     RoundStart,
     Row,
+    Telemetry,
     Weights,
 )  # fmt: skip
 from adaptoff.testbed import data, wire
@@ -46,9 +48,19 @@ PATIENCE_S = 3600.0
 class Superseded(Exception):
     """The server went on without this device; carries its newer word."""
 
-    def __init__(self, message: AnyMessage) -> None:
-        super().__init__(type(message).__name__)
-        self.message = message
+    def __init__(self, got: Received) -> None:
+        super().__init__(type(got.message).__name__)
+        self.got = got
+
+
+class Done(NamedTuple):
+    """A round of a device that is over."""
+
+    telemetry: Telemetry
+    decision: Decision
+    """as asked for: the board may have taken another OPP"""
+    decision_s: float | None
+    """wall seconds of a decision of its own"""
 
 
 class DeviceRound:
@@ -56,18 +68,22 @@ class DeviceRound:
 
     def __init__(self, parts: Parts, start: RoundStart) -> None:
         self._parts, self._start, self._meter = parts, start, Meter(parts)
+        self._decision_s: float | None = None
 
-    def run(self) -> None:
+    def run(self) -> Done:
         """All of it."""
         parts, work = self._parts, self._parts.work
-        row = self._decide()
+        asked = self._decide()
+        row = self._take(asked)
         self._fetch(row.cut)
         half = DeviceHalf(parts.model, row.cut, work.learning_rate, work.momentum)
         for index, (images, labels) in enumerate(self._batches()):
             parts.link.touch()  # a native round says nothing else until its end
             self._batch(index, half, row.cut, images, labels)
         self._return(row.cut)
-        parts.link.send(Report(telemetry=self._meter.read(self._start.round, row)))
+        telemetry = self._meter.read(self._start.round, row)
+        parts.link.send(Report(telemetry=telemetry))
+        return Done(telemetry, asked, self._decision_s)
 
     def _batches(self) -> Iterator[tuple[FloatArray, Labels]]:
         parts, work, start = self._parts, self._parts.work, self._start
@@ -75,15 +91,24 @@ class DeviceRound:
             parts.shard, start.seed, parts.number, start.round, work.batch_size, work.batches
         )
 
-    def _decide(self) -> Row:
-        """The server's row, or one's own; with the OPP that the board really took."""
+    def _decide(self) -> Decision:
+        """The server's row, or one's own."""
         parts, start = self._parts, self._start
         if start.row:
-            asked = Decision(device=parts.number, round=start.round, row=start.row, source="server")
-        else:
-            asked = parts.controller.next(start.round, start.figures)
+            return Decision(device=parts.number, round=start.round, row=start.row, source="server")
+        begun_s = time.monotonic()
+        own = parts.controller.next(start.round, start.figures)
+        self._decision_s = time.monotonic() - begun_s
+        return own
+
+    def _take(self, asked: Decision) -> Row:
+        """Tell the server what was decided, with the OPP that the board really took."""
+        parts = self._parts
         parts.controller.row = asked.row
         taken = Row(cut=asked.row.cut, opp=parts.board.set_opp(asked.row.opp))
+        if taken.opp != asked.row.opp:
+            refused = f"round {asked.round} runs at OPP {taken.opp}, not {asked.row.opp}"
+            parts.controller.guards.act("opp-refused", refused)
         parts.cpu.speed = parts.board.speed
         parts.link.send(replace(asked, row=taken))
         return taken
@@ -142,5 +167,5 @@ class DeviceRound:
             message = got.message
             if isinstance(message, kind) and message.round == self._start.round:
                 return got, message
-            if isinstance(message, RoundStart | Reset | Bye | Fault):
-                raise Superseded(message)
+            if isinstance(message, RoundStart | NewPolicy | Reset | Bye | Fault):
+                raise Superseded(got)

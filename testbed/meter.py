@@ -21,11 +21,14 @@ class Meter:
         busy, rates = parts.cpu.take(), parts.link.take_rates()
         link_s = self.uplink_s + self.downlink_s + self.sync_s
         energy = parts.power.take(parts.board.work_until(now_s, busy.wall_s, link_s))
+        if parts.power.has_sensor and energy.source == "modelled":
+            parts.controller.guards.act("sensor", f"energy of round {round_} is modelled")
         return Telemetry(
             device=parts.number,
             round=round_,
             cut=row.cut,
             opp=row.opp,
+            opp_left=parts.board.opp_left,
             samples=parts.work.batches * parts.work.batch_size,
             device_s=busy.wall_s,
             uplink_s=self.uplink_s,
@@ -36,6 +39,7 @@ class Meter:
             up_bps=rates.out_bps and rates.out_bps * parts.dilation,
             down_bps=rates.in_bps and rates.in_bps * parts.dilation,
             temp_c=min(max(parts.board.temp_c, -60.0), 250.0),
+            temp_source=parts.board.temp_source,
             energy_j=max(energy.joules, 0.0),
             energy_source=energy.source,
             pace_error=busy.error,

@@ -2,18 +2,20 @@
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
-
-from torch import nn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from adaptoff.controller import Controller
+from adaptoff.guards import Guards
 from adaptoff.power_meter import PowerMeter
 from adaptoff.protocols import Board
 from adaptoff.scenario import Workload
 from adaptoff.testbed.cpu import Busy
 from adaptoff.testbed.link import Link
 from adaptoff.testbed.samples import Samples
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Cpu(Protocol):
@@ -38,6 +40,8 @@ class Hardware:
     board: Board
     cpu: Cpu
     power: PowerMeter
+    guards: Guards = field(default_factory=Guards)
+    """what those of the board did; the controller counts with them"""
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Parts:
     power: PowerMeter
     work_s: list[float]
     """(cuts,) of the device's half of a batch, at speed 1"""
-    model: nn.Sequential
+    model: "nn.Sequential"
     shard: Samples
 
     def now_s(self) -> float:

@@ -5,25 +5,31 @@ What no sensor says is modelled as on an emulated board. Time is real: nothing i
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from msgspec import structs
 
 from adaptoff import dvfs
+from adaptoff.affinity import Scheduler, fast_cpus, pinned
+from adaptoff.background import repeated
 from adaptoff.domains import CPU_ROOT, GPU_ROOT, Domain, discover, lead_of
 from adaptoff.errors import RunError
+from adaptoff.guards import Guards
 from adaptoff.heat_fit import Heat, HeatFit
+from adaptoff.heat_guard import EVERY_S, HeatGuard
 from adaptoff.power import HWMON_ROOT, POWERCAP_ROOT, find_power
 from adaptoff.power_meter import PowerMeter, sampled
 from adaptoff.scenario import Board
 from adaptoff.sensors import THERMAL_ROOT, Thermometer, find_zone
 from adaptoff.sysfs import Sysfs
 from adaptoff.testbed.board import EmulatedBoard
-from adaptoff.testbed.cpu import Busy, Clock
+from adaptoff.testbed.measured_cpu import MeasuredCpu
 from adaptoff.testbed.parts import Hardware
 
 log = logging.getLogger(__name__)
@@ -37,14 +43,21 @@ class RealBoard:
     """
 
     def __init__(
-        self, board: Board, clocks: dvfs.Clocks, thermometer: Thermometer | None, now_s: float
-    ) -> None:
-        """``board`` is what the scenario says of it; ``now_s`` as in all that follows."""
+        self, board: Board, clocks: dvfs.Clocks, thermometer: Thermometer | None, now_s: float,
+        guards: Guards, limit_c: float,
+    ) -> None:  # fmt: skip
+        """``board`` is what the scenario says of it; ``now_s`` as in all that follows.
+
+        ``limit_c`` is what it may not be hotter than.
+        """
         self._board, self._clocks, self._thermometer = board, clocks, thermometer
-        self._fit = HeatFit(Heat(board.heat_c_per_w, board.heat_tau_s, board.ambient_c))
+        self._guards, self._lock = guards, threading.RLock()
+        heat = Heat(board.heat_c_per_w, board.heat_tau_s, board.ambient_c)
+        watts = [board.idle_w + opp.dynamic_w for opp in board.opps]
+        self._fit, self._heat_guard = HeatFit(heat), HeatGuard(watts, limit_c, heat, guards)
         self._model, self._since_s = EmulatedBoard(board, now_s), now_s
         self._model.opp = clocks.opp
-        self._is_heard = True
+        self._is_heard, self._is_computing = True, False
         self._look(board.idle_w, now_s)
 
     @property
@@ -58,6 +71,16 @@ class RealBoard:
         return self._model.opp
 
     @property
+    def opp_left(self) -> int:
+        """What the last round left of the OPP applied."""
+        return self._model.opp
+
+    @property
+    def temp_source(self) -> Literal["modelled", "measured"]:
+        """Whether the sensor was heard when it was last read."""
+        return "measured" if self._is_heard else "modelled"
+
+    @property
     def temp_c(self) -> float:
         """As measured, or as modelled from the last measurement on."""
         return self._model.temp_c
@@ -65,27 +88,44 @@ class RealBoard:
     def reset(self, now_s: float) -> None:
         """To the fastest OPP; what is warm stays warm."""
         self.idle_until(now_s)
+        self._is_computing = False
         self.set_opp(len(self._board.opps) - 1)
 
     def set_opp(self, opp: int) -> int:
-        """Ask for an OPP; returns the one that runs."""
-        self._model.opp = self._clocks.set_opp(opp)
-        return self.opp
+        """Ask for an OPP, or what heat allows of it; returns the one that runs."""
+        with self._lock:
+            self._model.opp = self._clocks.set_opp(self._heat_guard.ask(opp))
+            return self.opp
+
+    def watch(self, now_s: float) -> None:
+        """Clock down before it gets too hot, and up again; every second, from any thread."""
+        with self._lock:
+            if not self._is_computing:
+                self._model.idle_until(now_s)
+                self._heat_guard.assume(now_s, self.temp_c)
+            before = self._heat_guard.opp
+            allowed = self._heat_guard.sample(now_s, self._measured_c())
+            if allowed != before:
+                self._clocks.set_opp(allowed)
 
     def idle_until(self, now_s: float) -> None:
-        """Nothing was computed until ``now_s``."""
-        self._model.idle_until(now_s)
-        self._look(self._board.idle_w, now_s)
+        """Nothing was computed until ``now_s``, but may be from now on."""
+        with self._lock:
+            self._is_computing = True
+            self._model.idle_until(now_s)
+            self._look(self._board.idle_w, now_s)
 
     def work_until(self, now_s: float, device_s: float, link_s: float) -> float:
         """That much was done until ``now_s``; returns modelled joules, looks what heat left."""
-        joules = self._model.work_until(now_s, device_s, link_s)
-        self._look(joules / max(now_s - self._since_s, 1e-9), now_s)
-        left = self._clocks.running_opp()
-        if left < self.opp:
-            log.warning("heat has left OPP %d of OPP %d (%.0f C)", left, self.opp, self.temp_c)
-        self._model.opp = left
-        return joules
+        with self._lock:
+            self._is_computing = False
+            joules = self._model.work_until(now_s, device_s, link_s)
+            self._look(joules / max(now_s - self._since_s, 1e-9), now_s)
+            left = self._clocks.running_opp()
+            if left < self.opp:
+                log.warning("heat has left OPP %d of OPP %d (%.0f C)", left, self.opp, self.temp_c)
+            self._model.opp = left
+            return joules
 
     def _look(self, watts: float, now_s: float) -> None:
         """Read the sensor; ``watts`` is the mean power since it was read before."""
@@ -97,10 +137,17 @@ class RealBoard:
         elif self._is_heard:
             log.warning("no thermal zone that can be believed: the temperature is modelled")
         self._is_heard = measured_c is not None
+        self._heat_guard.heat = self._fit.heat()
+        self._heat_guard.assume(now_s, self.temp_c)
 
     def _measured_c(self) -> float | None:
-        reading = self._thermometer and self._thermometer.read()
-        return reading.temp_c if reading and reading.age_s == 0 else None
+        if self._thermometer is None:
+            return None
+        reading = self._thermometer.read()
+        if reading.temp_c is not None and reading.age_s == 0:
+            return reading.temp_c
+        self._guards.act("sensor", f"no temperature to be believed for {reading.age_s:.0f} s")
+        return None
 
     def _modelled(self, temp_c: float, now_s: float) -> EmulatedBoard:
         """The model by the constants as they are known now."""
@@ -111,34 +158,6 @@ class RealBoard:
         model = EmulatedBoard(learnt, now_s)
         model.opp, model.temp_c = self.opp, temp_c
         return model
-
-
-class MeasuredCpu:
-    """Measures blocks of computing, in wall seconds, and makes none of them wait."""
-
-    speed = 1.0
-    charged_s = 0.0
-    """both only for those who pace"""
-
-    def __init__(
-        self, clock: Clock = time.perf_counter, cpu_clock: Clock = time.thread_time
-    ) -> None:
-        self._clock, self._cpu_clock = clock, cpu_clock
-        self._cpu_s = self._wall_s = 0.0
-
-    @contextmanager
-    def block(self, work_s: float | None = None) -> Iterator[None]:  # noqa: ARG002
-        """Measure what runs inside, in this thread, whatever it was profiled at."""
-        start_s, cpu_start_s = self._clock(), self._cpu_clock()
-        yield
-        self._cpu_s += self._cpu_clock() - cpu_start_s
-        self._wall_s += self._clock() - start_s
-
-    def take(self) -> Busy:
-        """Sums since the last call; no pace was asked for, so it was kept."""
-        busy = Busy(self._cpu_s, self._wall_s, 1.0)
-        self._cpu_s = self._wall_s = 0.0
-        return busy
 
 
 @dataclass(frozen=True)
@@ -154,7 +173,10 @@ class Machine:
     thermal_root: Path = THERMAL_ROOT
     hwmon_root: Path = HWMON_ROOT
     powercap_root: Path = POWERCAP_ROOT
+    pin: bool | None = None
+    """whether to train on the fastest cores alone; None: where there are slower ones"""
     sysfs: Sysfs = field(default_factory=Sysfs)
+    scheduler: Scheduler = field(default_factory=Scheduler)
     monotonic: Callable[[], float] = time.monotonic
 
     def domains(self) -> list[Domain]:
@@ -175,23 +197,40 @@ class Machine:
         return list(dict.fromkeys(would))
 
     @contextmanager
-    def held(self, board: Board, dilation: float) -> Iterator[Hardware]:
+    def held(self, board: Board, dilation: float, limit_c: float = math.inf) -> Iterator[Hardware]:
         """This board for a device whose scenario says ``board``; its clocks are put back after.
 
-        Raises RunError if the server slows time, or as ``dvfs.held``.
+        It is kept below ``limit_c`` and its trip point. Raises RunError if the server slows time,
+        or as ``dvfs.held``.
         """
         if dilation != 1:
             raise RunError(
                 f"--clocks: the server slows time by {dilation:g} and a real board cannot be "
                 "slowed: serve with --dilation 1"
             )
-        opps_mhz = [opp.mhz for opp in board.opps]
+        opps_mhz, domains, guards = [opp.mhz for opp in board.opps], self.domains(), Guards()
         with (
-            dvfs.held(opps_mhz, self.state_dir, self.domains(), gpu=self.gpu) as clocks,
+            dvfs.held(opps_mhz, self.state_dir, domains, gpu=self.gpu) as clocks,
+            self._pinned(domains),
             self._metered() as power,
         ):
-            real = RealBoard(board, clocks, self._thermometer(), self.monotonic())
-            yield Hardware(real, MeasuredCpu(), power)
+            real = self._board(board, clocks, guards, limit_c)
+            with repeated(lambda: real.watch(self.monotonic()), EVERY_S, "heat"):
+                yield Hardware(real, MeasuredCpu(), power, guards)
+
+    def _board(
+        self, board: Board, clocks: dvfs.Clocks, guards: Guards, limit_c: float
+    ) -> RealBoard:
+        zone = find_zone(self.thermal_root, sysfs=self.sysfs)
+        thermometer = Thermometer(zone, self.monotonic) if zone else None
+        limits_c = [limit_c, board.trip_c, (zone and zone.trip_c()) or math.inf]
+        return RealBoard(board, clocks, thermometer, self.monotonic(), guards, min(limits_c))
+
+    def _pinned(self, domains: list[Domain]) -> AbstractContextManager[None]:
+        several = sum(domain.kind == "cpu" for domain in domains) > 1
+        if not (several if self.pin is None else self.pin):
+            return nullcontext()
+        return pinned(fast_cpus(domains), self.scheduler)
 
     @contextmanager
     def _metered(self) -> Iterator[PowerMeter]:
@@ -199,7 +238,3 @@ class Machine:
         power = PowerMeter(source, self.monotonic)
         with sampled(power) if source else nullcontext():
             yield power
-
-    def _thermometer(self) -> Thermometer | None:
-        zone = find_zone(self.thermal_root, sysfs=self.sysfs)
-        return Thermometer(zone, self.monotonic) if zone else None

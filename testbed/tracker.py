@@ -132,6 +132,7 @@ def _unmeasured(last: Telemetry, row: Row | None, round_: int, round_s: float) -
         round=round_,
         cut=row.cut,
         opp=row.opp,
+        opp_left=None,
         samples=0,
         total_s=round_s,
         up_bps=None,

@@ -1,14 +1,16 @@
-"""The device's decisions: the policy's row, unless something is wrong."""
+"""The device's decisions: the policy's row, unless something is wrong: then a guard counts it."""
 
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import safetensors.numpy
 from msgspec.structs import replace
 
 from adaptoff import config, policy
@@ -17,8 +19,9 @@ from adaptoff.candidates import Table
 from adaptoff.controller import GUARD_RATIO, Controller, decide, guard, translate
 from adaptoff.figures import View, view
 from adaptoff.foresight import foresee
+from adaptoff.guards import Guards
 from adaptoff.messages import FleetFigures, Row
-from adaptoff.observation import FEATURES
+from adaptoff.observation import FEATURES, SCHEMA
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -40,6 +43,11 @@ WORST = liking("cost_over_best", +1)
 @pytest.fixture
 def seen(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
     return view(scenario, profile, figures)
+
+
+def counted(controller: Controller) -> dict[str, int]:
+    """What its guards did."""
+    return {cause: count for cause, count in controller.guards.counts.items() if count}
 
 
 def costs_of(seen: View) -> tuple[Table, Any]:
@@ -94,9 +102,12 @@ def test_the_guard_names_itself(
     guarded = decide_guarded(scenario, profile, figures)
     device = figures.clusters.index(guarded)
     with caplog.at_level(logging.WARNING):
-        decision = Controller(device, scenario, profile, WORST).next(4, figures)
-    assert decision.source == "planner"
-    assert "guard" in caplog.text
+        controller = Controller(device, scenario, profile, WORST)
+        decision = controller.next(4, figures)
+        again = controller.next(4, figures)
+    assert decision.source == again.source == "planner"
+    assert counted(controller) == {"replaced": 2}
+    assert caplog.text.count("guard replaced: round 4") == 1
 
 
 def decide_guarded(scenario: Scenario, profile: Profile, figures: FleetFigures) -> int:
@@ -117,6 +128,16 @@ def broken(figures: FleetFigures) -> dict[str, FleetFigures]:
         "fewer clusters": replace(figures, prior={k: v[:1] for k, v in figures.prior.items()}),
         "no speed": prior(speed=[0.0, 0.0]),
         "negative rate": prior(up_bps=[-1.0, 1e6]),
+        "a speed that is no number": prior(speed=[0.2, np.nan]),
+        "a temperature that is no number": prior(temp_c=[np.nan, 55.0]),
+        "an endless rate": prior(up_bps=[np.inf, 1e6]),
+        "telemetry that is no number": telemetry(device_s=np.nan),
+        "an endless round": replace(figures, round_s=np.inf),
+        "a negative time": telemetry(uplink_s=-1.0),
+        "hotter than the sun": telemetry(temp_c=6000.0),
+        "no server": replace(figures, server_speed=0.0),
+        "not a number at all": telemetry(total_s="long"),
+        "no round": replace(figures, round=None),
         "unknown device": telemetry(device=99),
         "unknown cut": telemetry(cut=63),
         "unknown OPP": telemetry(opp=63),
@@ -127,7 +148,10 @@ def broken(figures: FleetFigures) -> dict[str, FleetFigures]:
 
 CASES = (
     "no estimates", "another cluster's estimates", "fewer clusters", "no speed", "negative rate",
-    "unknown device", "unknown cut", "unknown OPP", "device not listed", "device gone",
+    "a speed that is no number", "a temperature that is no number", "an endless rate",
+    "telemetry that is no number", "an endless round", "a negative time", "hotter than the sun",
+    "no server", "not a number at all", "no round", "unknown device", "unknown cut", "unknown OPP",
+    "device not listed", "device gone",
 )  # fmt: skip
 
 
@@ -141,6 +165,7 @@ def test_broken_figures_keep_the_last_row(
     assert before.row != controller.native
     after = controller.next(4, broken(figures)[case])
     assert (after.row, after.source, after.round) == (before.row, "kept", 4)
+    assert counted(controller) == {"broken": 1}
 
 
 def test_a_silent_server_means_native(
@@ -150,6 +175,7 @@ def test_a_silent_server_means_native(
     controller.next(4, figures)
     decision = controller.next(5, None)
     assert (decision.row, decision.source) == (Row(cut=3, opp=2), "native")
+    assert counted(controller) == {"server-gone": 1}
     assert controller.next(4, broken(figures)["no estimates"]).row == Row(cut=3, opp=2)
 
 
@@ -161,6 +187,72 @@ def test_stale_figures_keep_the_row(
     controller.policy = WORST
     late = controller.next(figures.round + 2, figures)
     assert (late.row, late.source) == (chosen.row, "kept")
+    assert counted(controller) == {"stale": 1}
+
+
+def test_a_policy_is_adopted_and_decides(
+    scenario: Scenario, profile: Profile, figures: FleetFigures, tmp_path: Path
+) -> None:
+    policy.save(WORST, tmp_path / "new")
+    controller = Controller(0, scenario, profile, BEST)
+    assert controller.adopt(tmp_path / "new")
+    decided, wanted = (
+        each.next(4, figures) for each in (controller, Controller(0, scenario, profile, WORST))
+    )
+    assert decided == wanted
+    assert decided != Controller(0, scenario, profile, BEST).next(4, figures)
+    assert "policy-refused" not in counted(controller)
+
+
+def of_schema(number: int) -> bytes:
+    """A policy file that says that it is of this schema."""
+    tensors = {"0.weight": BEST.layers[0][0], "0.bias": BEST.layers[0][1]}
+    return safetensors.numpy.save(tensors, {"schema": str(number), "features": "[]"})
+
+
+def damaged() -> bytes:
+    """A policy file of which one byte of the last bias was changed."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "policy"
+        policy.save(BEST, path)
+        data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (of_schema(SCHEMA + 1), "field schema"),
+        (of_schema(SCHEMA), "field features"),
+        (damaged(), "field sha256"),
+        (b"junk", "not a policy file"),
+        (None, "No such file"),
+    ],
+    ids=["schema", "features", "damaged", "junk", "missing"],
+)
+def test_what_is_no_policy_keeps_the_one_before_and_is_named(
+    scenario: Scenario, profile: Profile, figures: FleetFigures, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, content: bytes | None, field: str,
+) -> None:  # fmt: skip
+    path = tmp_path / "new"
+    if content is not None:
+        path.write_bytes(content)
+    controller = Controller(0, scenario, profile, BEST)
+    with caplog.at_level(logging.WARNING):
+        assert [controller.adopt(path) for _ in range(2)] == [False, False]
+    assert controller.policy is BEST
+    assert controller.next(4, figures).source == "policy"
+    assert counted(controller) == {"policy-refused": 2}
+    assert caplog.text.count("guard policy-refused") == 1
+    assert f"{path}: " in caplog.text
+    assert field in caplog.text
+
+
+def test_guards_can_be_shared(scenario: Scenario, profile: Profile) -> None:
+    guards = Guards()
+    Controller(0, scenario, profile, BEST, guards).next(1, None)
+    assert guards.counts["server-gone"] == 1
 
 
 def test_translate_takes_the_nearest_relative_speed(scenario: Scenario) -> None:

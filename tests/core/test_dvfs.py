@@ -258,3 +258,12 @@ def test_nothing_is_ever_made_where_a_file_is_missing(tmp_path: Path) -> None:
     board = Clocks(discover(tmp_path / "cpufreq", tmp_path), MHZ)
     board.set_opp(1)
     assert not (folder / "scaling_max_freq").exists()
+
+
+@pytest.mark.parametrize("words", ["9" * 4000, f"600000 {'9' * 5000} -1 0", "<unsupported>", ""])
+def test_a_table_of_no_numbers_is_no_table(tmp_path: Path, words: str) -> None:
+    folder = boards.policy(tmp_path / "cpufreq")
+    boards.files(folder, scaling_available_frequencies=words)
+    domain = found(tmp_path)[0]
+    assert domain.steps_hz() in ([], [600_000_000])
+    assert domain.nearest_hz(600e6) == 600_000_000

@@ -247,6 +247,34 @@ def test_a_policy_that_is_gone_is_said(
     assert boards.settings(board[0]) == before[0]
 
 
+def test_a_policy_that_was_gone_is_put_back_once_it_is_there_again(
+    tmp_path: Path, board: list[Path]
+) -> None:
+    before = settings(board)
+    killed(tmp_path)
+    aside = board[1].rename(tmp_path / "offline")
+    with held(tmp_path):
+        pass
+    aside.rename(board[1])
+    assert settings(board)[1] != before[1]
+    assert restored(tmp_path) == ["policy4"]
+    assert settings(board) == before
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_governor_that_comes_or_goes_meanwhile_leaves_nothing_behind(
+    tmp_path: Path, at_start: bool
+) -> None:
+    folder = boards.policy(tmp_path / "cpufreq", userspace=at_start)
+    kernel = FakeKernel()
+    before = boards.settings(folder)
+    with held(tmp_path, kernel) as clocks:
+        governors = "schedutil" if at_start else "userspace schedutil"
+        boards.files(folder, scaling_available_governors=governors)
+        clocks.set_opp(1)
+    assert boards.settings(folder) == before
+
+
 def test_a_file_of_an_earlier_boot_is_dropped(
     tmp_path: Path, board: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

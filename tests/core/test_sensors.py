@@ -65,6 +65,19 @@ def test_zones_are_ordered_by_number_and_dead_ones_passed_over(tmp_path: Path) -
     assert found.kind == "cpu9"
 
 
+@pytest.mark.parametrize("said", ["0", "255000", "-40000", "<unsupported>", "9" * 4000])
+def test_a_zone_that_fails_at_the_start_is_heard_later(
+    tmp_path: Path, clock: Clock, said: str
+) -> None:
+    folder = zone(tmp_path, 0, "cpu-thermal", said)
+    found = find_zone(tmp_path)
+    assert found is not None
+    thermometer = Thermometer(found, clock)
+    assert thermometer.read().temp_c is None
+    (folder / "temp").write_text("50000")
+    assert thermometer.read() == Reading(50.0, 0.0)
+
+
 def test_a_zone_can_be_named(tmp_path: Path) -> None:
     zone(tmp_path, 0, "cpu-thermal", 50_000)
     zone(tmp_path, 1, "pmic", 60_000)

@@ -34,3 +34,10 @@ def test_it_recovers_when_it_has_cooled():
     assert worked.set_opp(2) == 0
     worked.idle_until(1e4)
     assert worked.set_opp(2) == 2
+
+
+def test_nothing_is_lost_within_a_round_and_nothing_is_measured() -> None:
+    cool = board()
+    cool.set_opp(1)
+    cool.work_until(1e4, device_s=1e4, link_s=0.0)
+    assert (cool.opp_left, cool.temp_source) == (1, "modelled")

@@ -30,6 +30,7 @@ from adaptoff.messages import (
 )  # fmt: skip
 from adaptoff.observation import FEATURES, observe
 from adaptoff.policy import Policy
+from adaptoff.policy_store import PolicyStore
 from adaptoff.scenario import Board, Devices, Link, Opp, Scenario, Step, Workload
 from adaptoff.testbed import data, device, federate, models, played, rounds, server
 from adaptoff.testbed.link import Link as Wire
@@ -75,11 +76,16 @@ class OneCluster:
 class Bed:
     """The processes of a testbed, as threads; one that ends as it should not fails the test."""
 
-    def __init__(self, clusterer: Callable[[], Clusterer], dilation: float) -> None:
+    def __init__(
+        self, clusterer: Callable[[], Clusterer], dilation: float,
+        policies: PolicyStore | None = None,
+    ) -> None:  # fmt: skip
         single_thread()
         self.scenario = scenario()
         profile = config.profile_of(self.scenario)
-        self.server = Server(self.scenario, profile, dilation, clusterer=clusterer)
+        self.server = Server(
+            self.scenario, profile, dilation, clusterer=clusterer, policies=policies
+        )
         self.threads: list[threading.Thread] = []
         self.failures: list[Exception] = []
         self.live: LiveFleet

@@ -7,30 +7,36 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adaptoff import cli_bed, dvfs, power, scenario
+from adaptoff.affinity import Scheduler
 from adaptoff.commands import node
 from adaptoff.dvfs import Clocks
 from adaptoff.errors import InputError, RunError, ScenarioError
+from adaptoff.guards import Guards
 from adaptoff.heat import warmed
 from adaptoff.messages import Telemetry
 from adaptoff.protocols import Board
 from adaptoff.scenario import Opp
 from adaptoff.sensors import MAX_AGE_S, Thermometer, find_zone
-from adaptoff.testbed import device, rounds
+from adaptoff.testbed import device, real_board, rounds
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.device import Device
 from adaptoff.testbed.link import Link
-from adaptoff.testbed.real_board import Machine, MeasuredCpu, RealBoard
+from adaptoff.testbed.measured_cpu import MeasuredCpu
+from adaptoff.testbed.real_board import Machine, RealBoard
 from adaptoff.testbed.split import DeviceHalf
 from adaptoff.testbed.tracker import OwnCluster
+from adaptoff.wall_clock import StepWatch
 from tests import boards
 from tests.boards import FakeKernel
 from tests.testbed.test_live import PATIENCE_S, SEED, Bed, everywhere, greedy, until
@@ -135,11 +141,15 @@ def test_a_round_runs_at_the_clock_that_was_asked_for(bed: Bed, machine: Machine
     assert settings(root)[1] == before[1]
 
 
-def test_what_the_board_really_runs_at_is_told(bed: Bed, machine: Machine) -> None:
+def test_what_the_board_really_runs_at_is_told(
+    bed: Bed, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     assert isinstance(machine.sysfs, Kernel)
     begin(bed, machine)
+    assert "opp-refused" not in caplog.text
     machine.sysfs.cap_khz = 600_000
     bed.live.apply(everywhere(bed.live, 2, 1))
+    assert caplog.text.count("guard opp-refused: round 1 runs at OPP 0, not 1") == 1
     assert [(t.device, t.opp) for t in bed.live.report.telemetry] == [(0, 0), (1, 1)]
     assert next(d.row.opp for d in bed.live.report.decisions if d.device == 0) == 0
 
@@ -159,8 +169,41 @@ def test_energy_and_heat_are_measured_where_there_are_sensors(
     for mine, temp_c in ((first, 47.5), (told(bed), 48.5)):
         assert mine.energy_source == "measured"
         assert mine.energy_j == pytest.approx(POWER_W * mine.total_s, rel=0.5)
-        assert mine.temp_c == temp_c
-    assert told(bed, 1).energy_source == "modelled"
+        assert (mine.temp_c, mine.temp_source) == (temp_c, "measured")
+        assert mine.opp == mine.opp_left
+    assert told(bed, 1).energy_source == told(bed, 1).temp_source == "modelled"
+
+
+def test_sensors_that_fail_are_replaced_by_the_model_and_counted(
+    bed: Bed, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = machine.state_dir.parent
+    counter(root)
+    zone(root, 47.5)
+    begin(bed, machine)
+    assert "guard sensor" not in caplog.text
+    (root / "powercap" / "intel-rapl:0" / "energy_uj").unlink()
+    bed.live.apply(everywhere(bed.live, 2))
+    assert (told(bed).energy_source, told(bed).temp_source) == ("modelled", "measured")
+    assert caplog.text.count("guard sensor: energy of round 1 is modelled") == 1
+    zone(root, 255)
+    bed.live.apply(everywhere(bed.live, 2))
+    assert told(bed).temp_source == "modelled"
+    assert 25 < told(bed).temp_c < 60
+
+
+def test_a_wall_clock_that_jumps_changes_no_figure_and_is_told(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    jumping = count(start=1_000_000_000, step=-3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(jumping)))
+    monkeypatch.setattr(device, "StepWatch", partial(StepWatch, wall=time.time))
+    bed.join(0, 1)
+    bed.drive().reset(SEED)
+    for _ in range(2):
+        bed.live.apply(everywhere(bed.live, 2))
+        assert all(0 < t.device_s < t.total_s < PATIENCE_S for t in bed.live.report.telemetry)
+    assert caplog.text.count("guard clock-step: the wall clock jumped by -") == 2  # devices
 
 
 def test_energy_and_heat_are_modelled_where_there_are_none(bed: Bed, machine: Machine) -> None:
@@ -316,7 +359,7 @@ def test_a_dry_run_prints_and_writes_nothing(
     root = machine.state_dir.parent
     before = settings(root)
     monkeypatch.setattr(node, "this_machine", lambda _dir, *, gpu: replace(machine, gpu=gpu))
-    cli_bed.device("nowhere", 0, clocks=True, gpu=gpu, dry_run=True)
+    cli_bed.device("tcp://nowhere:1", 0, clocks=True, gpu=gpu, dry_run=True)
     folder, lines = root / "cpufreq" / "policy0", capsys.readouterr().out.splitlines()
     wanted = [f"{folder}/scaling_governor userspace"]
     wanted += [f"{folder}/scaling_setspeed {khz}" for khz in boards.PI_KHZ]
@@ -329,7 +372,7 @@ def test_a_dry_run_prints_and_writes_nothing(
 @pytest.mark.parametrize("option", [{"gpu": True}, {"dry_run": True}, {"state_dir": Path("x")}])
 def test_options_of_clocks_need_clocks(option: dict[str, bool | Path]) -> None:
     with pytest.raises(InputError, match="only with --clocks"):
-        cli_bed.device("nowhere", 0, **option)
+        cli_bed.device("tcp://nowhere:1", 0, **option)
 
 
 class Time:
@@ -348,12 +391,14 @@ OPPS = [
 SAID = scenario.Board(speed=0.4, opps=OPPS, heat_c_per_w=6.0, heat_tau_s=60.0)
 
 
-def real(machine: Machine, clock: Time, said: scenario.Board = SAID) -> RealBoard:
+def real(
+    machine: Machine, clock: Time, said: scenario.Board = SAID, guards: Guards | None = None
+) -> RealBoard:
     found = find_zone(machine.thermal_root)
     thermometer = Thermometer(found, clock) if found else None
     clocks = Clocks(machine.domains()[:1], [opp.mhz for opp in said.opps], nap=lambda _: None)
     clocks.check()
-    return RealBoard(said, clocks, thermometer, clock.now_s)
+    return RealBoard(said, clocks, thermometer, clock.now_s, guards or Guards(), said.trip_c)
 
 
 def test_without_a_thermometer_it_is_as_warm_as_an_emulated_board(
@@ -447,6 +492,178 @@ def test_what_heat_left_at_the_end_is_seen_and_said(
     assert joules == pytest.approx(10 * (SAID.idle_w + OPPS[1].dynamic_w))
     assert board.opp == 0
     assert "heat has left OPP 0 of OPP 1" in caplog.text
+    assert board.opp_left == 0
+
+
+class Oven:
+    """Warms the thermal zone of a board that computes without a pause at the clock it has."""
+
+    def __init__(self, machine: Machine, root: Path) -> None:
+        self.clock, self.guards, self._root = Time(), Guards(), root
+        self.temp_c, self._rng = 40.0, np.random.default_rng(1)
+        zone(root, self.temp_c)
+        self.board = real(machine, self.clock, HOT, self.guards)
+
+    def second(self, load: float = 1.0) -> float:
+        speed = settings(self._root)[0]["scaling_setspeed"]
+        dynamic_w = next(opp.dynamic_w for opp in HOT.opps if opp.mhz * 1000 == int(speed))
+        watts = HOT.idle_w + load * dynamic_w
+        each = (self.temp_c, HOT.ambient_c, HOT.heat_c_per_w, HOT.heat_tau_s, watts, 1.0)
+        self.temp_c = float(warmed(*map(np.array, each)))
+        self.clock.now_s += 1
+        zone(self._root, self._rng.choice([self.temp_c] * 4 + [0.0, 255.0, -40.0]))
+        self.board.watch(self.clock.now_s)
+        return self.temp_c
+
+
+HOT = scenario.Board(
+    speed=0.4, heat_c_per_w=9.5, heat_tau_s=60.0,
+    opps=[Opp(mhz=khz / 1000, relative_speed=k / 4, dynamic_w=k + 1.5)
+          for k, khz in enumerate(boards.PI_KHZ, 1)],
+)  # fmt: skip
+
+
+def test_within_a_round_it_is_clocked_down_before_it_gets_too_hot(
+    machine: Machine, tmp_path: Path
+) -> None:
+    oven = Oven(machine, tmp_path)
+    start_s = oven.clock.now_s
+    oven.board.idle_until(start_s)
+    assert oven.board.set_opp(3) == 3
+    temps_c = [oven.second() for _ in range(600)]
+    assert HOT.trip_c - 5 < max(temps_c) <= HOT.trip_c + 1
+    oven.board.work_until(oven.clock.now_s, 600.0, 0.0)
+    assert 0 < oven.board.opp_left < 3
+    assert oven.guards.counts["too-hot"] > 0
+    assert oven.guards.counts["sensor"] > 100
+    assert oven.board.set_opp(3) < 3  # it is hot yet
+    for _ in range(600):
+        oven.second(load=0.0)
+    assert oven.board.set_opp(3) == 3
+
+
+def test_without_a_sensor_the_model_clocks_it_down_while_it_computes_only(
+    machine: Machine,
+) -> None:
+    clock, guards = Time(), Guards()
+    board = real(machine, clock, HOT, guards)
+
+    def watch() -> None:
+        for _ in range(600):
+            clock.now_s += 1
+            board.watch(clock.now_s)
+
+    watch()
+    assert guards.counts["too-hot"] == 0
+    board.idle_until(clock.now_s)
+    watch()
+    assert guards.counts["too-hot"] > 0
+    assert guards.counts["sensor"] == 0
+    board.work_until(clock.now_s, 600.0, 0.0)
+    assert board.opp_left < 3
+
+
+def test_clocks_are_written_by_one_thread_at_a_time(machine: Machine, tmp_path: Path) -> None:
+    clock, inside, both = Time(), threading.Semaphore(1), threading.Event()
+    zone(tmp_path, 79.5)
+    board, usual = real(machine, clock, HOT), machine.sysfs.write
+
+    def write(path: Path, text: str) -> None:
+        if not inside.acquire(blocking=False):
+            both.set()
+            return
+        both.wait(0.1)  # for the other thread, if it can come in
+        usual(path, text)
+        inside.release()
+
+    machine.sysfs.write = write  # type: ignore[method-assign]
+    zone(tmp_path, 81.0)
+    clock.now_s += 1
+    watching = threading.Thread(target=board.watch, args=(clock.now_s,))
+    watching.start()
+    board.set_opp(1)
+    watching.join()
+    assert not both.is_set()
+    assert board.set_opp(3) == 2  # which the watch has lowered
+
+
+def test_the_board_s_guards_count_with_the_controller_s(
+    bed: Bed, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[Device] = []
+
+    def stop(served: Device) -> None:
+        devices.append(served)
+
+    monkeypatch.setattr(Device, "serve", stop)
+    zone(tmp_path, 50.0)
+    device.run(bed.server.endpoint, 0, greedy(), machine=machine)
+    parts = devices[0]._parts
+    zone(tmp_path, 255.0)
+    parts.board.idle_until(parts.now_s())
+    assert parts.controller.guards.counts["sensor"] == 1
+
+
+def test_heat_is_watched_for_as_long_as_the_clocks_are_held(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_board, "EVERY_S", 0.01)
+    before = settings(tmp_path)
+    zone(tmp_path, 69.0)
+    with machine.held(SAID, 1.0, limit_c=70.0) as hardware:
+        assert settings(tmp_path)[0]["scaling_setspeed"] == "1500000"
+        zone(tmp_path, 71.0)
+        until(lambda: settings(tmp_path)[0]["scaling_setspeed"] == "600000")
+        assert hardware.guards.counts["too-hot"] == 1
+        assert "heat" in [thread.name for thread in threading.enumerate()]
+    assert "heat" not in [thread.name for thread in threading.enumerate()]
+    assert settings(tmp_path) == before
+
+
+def test_the_kernel_s_own_trip_point_is_a_limit_as_well(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_board, "EVERY_S", 0.01)
+    zone(tmp_path, 62.0)
+    trip = {"trip_point_0_type": "passive", "trip_point_0_temp": 60_000}
+    boards.files(tmp_path / "thermal" / "thermal_zone0", **trip)
+    with machine.held(SAID, 1.0):
+        until(lambda: settings(tmp_path)[0]["scaling_setspeed"] == "600000")
+
+
+class Pinned(Scheduler):
+    """One thread, and what it was pinned to."""
+
+    def __init__(self) -> None:
+        self.cpus = [set(range(70))]
+
+    def threads(self) -> list[int]:
+        return [1]
+
+    def allowed(self, thread: int) -> set[int]:
+        assert thread in (0, 1)
+        return self.cpus[-1]
+
+    def allow(self, thread: int, cpus: Set[int]) -> None:
+        assert thread == 1
+        self.cpus.append(set(cpus))
+
+
+@pytest.mark.parametrize(
+    ("pin", "small", "wanted"),
+    [(None, True, {64, 65}), (None, False, None), (False, True, None), (True, False, {64, 65})],
+)
+def test_training_is_pinned_to_the_fastest_cores_where_there_are_slower_ones(
+    machine: Machine, tmp_path: Path, pin: bool | None, small: bool, wanted: set[int] | None
+) -> None:
+    boards.files(tmp_path / "cpufreq" / "policy0", related_cpus="64 65")
+    if small:
+        little = boards.policy(tmp_path / "cpufreq", 1, [400_000, 800_000])
+        boards.files(little, related_cpus="0 1 2 3")
+    scheduler = Pinned()
+    with replace(machine, pin=pin, scheduler=scheduler).held(SAID, 1.0):
+        assert scheduler.cpus[-1] == (wanted or set(range(70)))
+    assert scheduler.cpus[-1] == set(range(70))
 
 
 def test_a_slow_opp_is_no_heat(

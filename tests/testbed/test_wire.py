@@ -26,9 +26,9 @@ LIMITS = Limits()
 
 ROW = m.Row(cut=2, opp=1)
 TELEMETRY = m.Telemetry(
-    device=3, round=7, cut=2, opp=1, samples=400, device_s=1.5, uplink_s=0.5, server_s=0.25,
-    downlink_s=0.125, sync_s=0.0625, total_s=2.4375, up_bps=2e7, down_bps=None, temp_c=48.5,
-    energy_j=12.75, energy_source="modelled",
+    device=3, round=7, cut=2, opp=1, opp_left=0, samples=400, device_s=1.5, uplink_s=0.5,
+    server_s=0.25, downlink_s=0.125, sync_s=0.0625, total_s=2.4375, up_bps=2e7, down_bps=None,
+    temp_c=48.5, temp_source="measured", energy_j=12.75, energy_source="modelled",
 )  # fmt: skip
 FIGURES = m.FleetFigures(
     epoch=1, round=7, clusters=[0, 0, 1], telemetry=[TELEMETRY, TELEMETRY],
@@ -65,6 +65,9 @@ MESSAGES = {
         ),
         [],
     ),
+    "new-policy": (m.NewPolicy(sha256="0" * 64), [np.arange(5, dtype=np.uint8)]),
+    "policy-answer": (m.PolicyAnswer(sha256="0" * 64, refused="field schema"), []),
+    "use-policy": (m.UsePolicy(sha256="0" * 64), []),
     "fault": (m.Fault(reason="out of memory", command=2), []),
     "bye": (m.Bye(), []),
 }  # fmt: skip
