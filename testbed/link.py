@@ -8,6 +8,7 @@ Rates and times are those of the local clock: an application that dilates time d
 """
 
 import contextlib
+import math
 import secrets
 import threading
 import time
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from adaptoff.errors import Deadline, LinkError
+from adaptoff import notify
+from adaptoff.errors import Deadline, LinkError, PeerLost
 from adaptoff.messages import AnyMessage, Fault
 from adaptoff.testbed import wire
 from adaptoff.testbed.keys import ClientKeys, ServerKeys
@@ -60,6 +62,7 @@ class Link:
         self._state = threading.Condition()
         self._waiting = 0
         self._touched_s = time.monotonic()
+        self._watchdog = notify.Watchdog()
         self._pump = Pump(self._peers, self._state, self._alive, keys)
         self.endpoints = [self._pump.attach(endpoint) for endpoint in endpoints]
         self._pump.start()
@@ -168,6 +171,16 @@ class Link:
             self._peers.config.dilation = dilation
 
     @property
+    def heard_s(self) -> float | None:
+        """When the server was last heard, by ``time.monotonic()``; None before, and once lost."""
+        with self._state:
+            try:
+                heard_s = self._peers[SERVER].heard_s
+            except PeerLost:
+                return None
+        return heard_s if heard_s < math.inf else None
+
+    @property
     def malformed(self) -> int:
         """How often something arrived that broke the protocol."""
         return self._peers.malformed
@@ -221,5 +234,9 @@ class Link:
             self._waiting -= 1
 
     def _alive(self, now_s: float) -> bool:
+        """Whether the application is, which a service manager is told as well."""
         config = self._peers.config
-        return self._waiting > 0 or now_s - self._touched_s < config.hang_s * config.dilation
+        alive = self._waiting > 0 or now_s - self._touched_s < config.hang_s * config.dilation
+        if alive:
+            self._watchdog.alive()
+        return alive

@@ -12,16 +12,29 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from adaptoff import __version__
 from adaptoff.errors import Deadline, LinkError, PeerLost, RunError
-from adaptoff.messages import PROTOCOL, AnyMessage, Bye, Fault, Hello, Reset, RunRound, Welcome
+from adaptoff.messages import (
+    AnyMessage,
+    Bye,
+    Fault,
+    Hello,
+    PolicyAnswer,
+    Reset,
+    RoundReport,
+    RunRound,
+    Welcome,
+)  # fmt: skip
+from adaptoff.policy_store import PolicyStore
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
-from adaptoff.testbed.keys import ServerKeys, client_name
+from adaptoff.testbed.joining import complaint
+from adaptoff.testbed.keys import ServerKeys
 from adaptoff.testbed.link import Config, Link, Received
+from adaptoff.testbed.rollout import Rollout
 from adaptoff.testbed.rounds import MakeShaping, Rounds
 from adaptoff.testbed.shaping import Pacing
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
+from adaptoff.testbed.wire import Array
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +53,16 @@ class Server:
         self, scenario: Scenario, profile: Profile, dilation: float = 1.0,
         endpoint: str | Sequence[str] = "tcp://127.0.0.1:*",
         clusterer: Callable[[], Clusterer] = OwnCluster, keys: ServerKeys | None = None,
-        shaping: MakeShaping = Pacing,
+        shaping: MakeShaping = Pacing, policies: PolicyStore | None = None,
     ) -> None:  # fmt: skip
+        """``policies``: a directory whose policy is handed out to the devices."""
         self._link = Link.bind(endpoint, Config(dilation=dilation), keys)
         self._welcome = Welcome(
             scenario=scenario, profile=profile, dilation=dilation, paced=shaping is Pacing
         )
         self._expected = len(scenario.each_device())
         self._rounds = Rounds(scenario, profile, dilation, self._link, clusterer, shaping)
+        self._rollout = Rollout(policies, self._hand) if policies else None
         self._devices: dict[int, int] = {}
         self._driver: int | None = None
         self._commands: deque[Reset | RunRound] = deque()
@@ -58,11 +73,23 @@ class Server:
         self._stays = False
         self._waiting: set[int] = set()
         """peers that have yet to answer its reset"""
+        self.on_round: Callable[[RoundReport], None] = lambda _: None
+        """hears of each round, before the driver does"""
 
     @property
     def endpoint(self) -> str:
         """Where devices and the driver connect to."""
         return self._link.endpoint
+
+    @property
+    def present(self) -> frozenset[int]:
+        """Devices that are here; any thread may ask."""
+        return frozenset(self._devices)
+
+    @property
+    def refused(self) -> int:
+        """How often somebody was not let in."""
+        return self._link.refused
 
     def __enter__(self) -> Self:
         """The server itself."""
@@ -125,7 +152,11 @@ class Server:
             self._answer(Fault(reason=str(error)[:1000], command=command.command))
 
     def _run(self, command: RunRound) -> None:
-        self._answer(self._rounds.run(self._devices, command, self._handle))
+        if self._rollout:
+            self._rollout.tend(self._devices.values())
+        report = self._rounds.run(self._devices, command, self._handle)
+        self.on_round(report)
+        self._answer(report)
 
     def _reset(self, command: Reset) -> None:
         """All devices present and rewound, then the native warm-up."""
@@ -160,6 +191,9 @@ class Server:
         elif isinstance(got.message, Hello):
             with suppress(LinkError):  # gone before it was welcome, or it does not listen
                 self._join(got.peer, got.message, got.who)
+        elif isinstance(got.message, PolicyAnswer):
+            if self._rollout:
+                self._rollout.heard(got.peer, got.message)
         elif isinstance(got.message, Reset | RunRound) and got.peer == self._driver:
             self._commands.append(got.message)  # a driver that gave up waiting may be early
         elif isinstance(got.message, Reset) and got.message.command == self._command:
@@ -168,9 +202,9 @@ class Server:
             log.info("ignored: %s of peer %d", type(got.message).__name__, got.peer)
 
     def _join(self, peer: int, hello: Hello, who: str | None) -> None:
-        if complaint := self._complaint(hello, who):
-            log.warning("peer %d refused: %s", peer, complaint)
-            self._link.refuse(peer, complaint)
+        if wrong := self._complaint(hello, who):
+            log.warning("peer %d refused: %s", peer, wrong)
+            self._link.refuse(peer, wrong)
             return
         self._link.send(self._welcome, to=peer)
         if hello.role == "driver":
@@ -180,16 +214,10 @@ class Server:
             self._devices[hello.device] = peer
 
     def _complaint(self, hello: Hello, who: str | None) -> str | None:
-        name = client_name(hello.role, hello.device)
-        if who not in {None, name}:
-            return f"the key is listed as {who}, not as {name}"
-        if hello.protocol != PROTOCOL:
-            return f"protocol {hello.protocol}, this server ({__version__}) speaks {PROTOCOL}"
-        if hello.role == "driver":
-            return "there is a driver already" if self._driver is not None else None
-        if hello.device >= self._expected:
-            return f"device {hello.device}: the scenario has 0 to {self._expected - 1}"
-        return f"device {hello.device} is here already" if hello.device in self._devices else None
+        wrong = complaint(hello, who, count=self._expected, present=self._devices)
+        if wrong is None and hello.role == "driver" and self._driver is not None:
+            return "there is a driver already"
+        return wrong
 
     def _leave(self, got: Received) -> None:
         if got.peer == self._driver:
@@ -211,8 +239,11 @@ class Server:
 
     def _tell_devices(self, message: AnyMessage) -> None:
         for peer in self._devices.values():
-            with suppress(LinkError):  # comes as news of its own
-                self._link.send(message, to=peer)
+            self._hand(peer, message)
+
+    def _hand(self, peer: int, message: AnyMessage, arrays: Sequence[Array] = ()) -> None:
+        with suppress(LinkError):  # comes as news of its own
+            self._link.send(message, arrays, to=peer)
 
     def _answer(self, message: AnyMessage) -> None:
         """To the driver that asked; another one may be there by now."""

@@ -13,6 +13,7 @@ from adaptoff.messages import (
     Decision,
     Fault,
     Gradient,
+    PolicyAnswer,
     Report,
     RoundDone,
     RoundStart,
@@ -62,7 +63,7 @@ class ServerRound:
     def _dispatch(self, got: Received) -> None:
         device = next((d for d, peer in self.peers.items() if peer == got.peer), None)
         session = None if device is None else self.sessions.get(device)
-        if device is None or session is None or got.lost:
+        if device is None or session is None or got.lost or isinstance(got.message, PolicyAnswer):
             self.other(got)
             return
         try:

@@ -1,5 +1,6 @@
 """The link over real loopback sockets."""
 
+import collections
 import contextlib
 import signal
 import socket
@@ -75,6 +76,18 @@ def test_20_mb_both_ways_in_order(server, device):
     assert got.finished_s > got.started_s
     assert server.recv(PATIENCE_S).message == Bye()
     assert device.recv(PATIENCE_S).message == Bye()
+
+
+def test_a_device_knows_when_it_last_heard_its_server(server, device):
+    assert device.heard_s is None
+    begun_s, peer = time.monotonic(), greet(server, device)
+    server.send(Bye(), to=peer)
+    device.recv(PATIENCE_S)
+    assert begun_s <= device.heard_s <= time.monotonic()
+    server.close()
+    with pytest.raises(PeerLost):
+        device.recv(PATIENCE_S)
+    assert device.heard_s is None
 
 
 def test_many_messages_keep_their_order(server, device):
@@ -244,6 +257,24 @@ def test_a_hung_application_is_seen_and_a_waiting_one_lives():
             with pytest.raises(Deadline):
                 server.recv(2 * (QUICK.hang_s + QUICK.lost_s))
             waiter.join()
+
+
+def test_a_service_manager_is_told_while_the_application_lives(tmp_path, monkeypatch):
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        Link.bind(config=QUICK) as server,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "40000")
+        with Link.connect(server.endpoint, QUICK) as device:
+            greet(server, device)
+            assert manager.recv(64) == b"WATCHDOG=1"
+            assert server.recv(PATIENCE_S).lost  # the device's application does nothing
+            manager.settimeout(QUICK.hang_s)
+            with pytest.raises(TimeoutError):
+                collections.deque(iter(lambda: manager.recv(64), b""), maxlen=0)
 
 
 def wait_long(link):
