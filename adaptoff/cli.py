@@ -12,18 +12,25 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from adaptoff import (
     __version__,
     cli_agree,
     cli_bed,
+    cli_control,
+    cli_deploy,
     cli_judge,
     cli_keys,
     cli_learn,
+    cli_policy,
     cli_testbed,
 )
 from adaptoff.cli_options import JsonOption, console, print_json
-from adaptoff.errors import AdaptoffError, InputError
+from adaptoff.errors import AdaptoffError, InputError, RunError
+
+EXTRAS = {"prometheus_client": "metrics"}
+"""of modules that need not all extras"""
 
 app = typer.Typer(
     name="adaptoff",
@@ -48,7 +55,9 @@ def main() -> None:
         print(f"adaptoff: {_one_line(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        print(f"adaptoff: needs {error.name}: pip install 'adaptoff[all]'", file=sys.stderr)  # noqa: T201
+        name = str(error.name).split(".")[0]
+        extra = EXTRAS.get(name, "all")
+        print(f"adaptoff: needs {name}: pip install 'adaptoff[{extra}]'", file=sys.stderr)  # noqa: T201
         sys.exit(InputError.exit_code)
     finally:
         for number in caught:
@@ -105,10 +114,36 @@ def restore(
         print(", ".join(found["restored"]) or "nothing to put back")  # noqa: T201
 
 
+def status(
+    endpoints: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENDPOINT", help="[HOST:]PORT or URL at which one shows its --metrics."
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Show how a running fleet is, from what its servers and devices show with --metrics.
+
+    Example: adaptoff status 192.168.1.2:9101 192.168.1.11:9102 --json
+    """
+    from adaptoff.commands import status as command
+
+    found = command.run(endpoints)
+    if json:
+        print_json(found)
+    else:
+        command.show(found, Console())
+    if lost := [f"{each['url']}: {each['reason']}" for each in found["unreachable"]]:
+        raise RunError(f"no answer of {'; '.join(lost)}")
+
+
 for command in (
-    cli_bed.demo, cli_bed.serve, cli_bed.device, cli_learn.train, cli_learn.freeze,
-    cli_judge.evaluate, cli_agree.calibrate, cli_agree.validate, doctor, restore,
+    cli_bed.demo, cli_bed.serve, cli_bed.device, cli_control.control, cli_learn.train,
+    cli_learn.freeze, cli_judge.evaluate, cli_agree.calibrate, cli_agree.validate,
+    cli_deploy.deploy, doctor, restore, status,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(cli_testbed.app, name="testbed")
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_policy.app, name="policy")

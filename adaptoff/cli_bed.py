@@ -1,7 +1,7 @@
 """``adaptoff demo``, ``serve`` and ``device``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,17 +12,28 @@ from adaptoff.cli_options import (
     InsecureOption,
     JsonOption,
     KeysOption,
+    MetricsOption,
     NetOption,
+    PoliciesOption,
     PolicyOption,
     ScenarioOption,
     SeedOption,
     SetOption,
     console,
+    device_metrics,
+    fleet_metrics,
+    kept_policy,
     net_of,
     policy_of,
     print_json,
 )
 from adaptoff.errors import InputError
+from adaptoff.policy_store import PolicyStore
+from adaptoff.scenario import Scenario
+
+if TYPE_CHECKING:
+    from adaptoff.commands.metrics import Shown
+    from adaptoff.testbed.keys import ServerKeys
 
 
 def demo(
@@ -87,6 +98,24 @@ def serve(
     ] = None,
     keys: KeysOption = None,
     insecure: InsecureOption = False,
+    metrics: MetricsOption = None,
+    policies: Annotated[
+        Path | None,
+        typer.Option(help="Hand out the policy in use there; see 'adaptoff policy --help'."),
+    ] = None,
+    figures_only: Annotated[
+        bool,
+        typer.Option(
+            "--figures-only", help="Train nothing: figures for boards under 'adaptoff control'."
+        ),
+    ] = False,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="With --figures-only: seconds from a round's first report on for the others; 20.",
+        ),
+    ] = None,
 ) -> None:
     """Be the server of a testbed; prints its endpoint as JSON, ends when its driver leaves.
 
@@ -99,18 +128,42 @@ def serve(
       adaptoff keys new server driver device-0 device-1
 
       adaptoff serve --bind tcp://0.0.0.0:5600
+
+      adaptoff serve --figures-only --scenario fleet.toml --bind tcp://0.0.0.0:5600
     """
-    from adaptoff.commands import node
     from adaptoff.testbed.keys import for_server
 
     chosen = config.load(scenario, tuple(set_ or ()))
     binds = bind or ["tcp://127.0.0.1:*"]
     secured = for_server(binds, keys, insecure=insecure)
-    with node.shaped(network, pace=pace) as shaping:
+    store = PolicyStore(policies) if policies else None
+    if deadline and not figures_only:
+        raise InputError("--deadline: only with --figures-only")
+    if figures_only:
+        if network or stay or dilation != 1:
+            raise InputError("--figures-only: not with --network, --stay or --dilation")
+        with fleet_metrics(metrics, chosen) as shown:
+            _serve_figures(chosen, binds, deadline, secured, shown, store, each=each)
+        return
+    from adaptoff.commands import node
+
+    with node.shaped(network, pace=pace) as shaping, fleet_metrics(metrics, chosen) as shown:
         node.serve(
             chosen, binds, dilation, measure=measure, each=each, keys=secured, shaping=shaping,
-            stay=stay,
+            stay=stay, shown=shown, policies=store,
         )  # fmt: skip
+
+
+def _serve_figures(
+    chosen: Scenario, binds: list[str], deadline_s: float | None, keys: "ServerKeys | None",
+    shown: "Shown | None", policies: PolicyStore | None, *, each: bool,
+) -> None:  # fmt: skip
+    from adaptoff.commands import figures
+    from adaptoff.testbed.fleet_server import DEADLINE_S
+
+    figures.serve(
+        chosen, binds, deadline_s or DEADLINE_S, keys, each=each, shown=shown, policies=policies
+    )
 
 
 def device(
@@ -138,6 +191,8 @@ def device(
     ] = False,
     keys: KeysOption = None,
     insecure: InsecureOption = False,
+    metrics: MetricsOption = None,
+    policies: PoliciesOption = None,
 ) -> None:
     """Be one device of a testbed, until its server says goodbye.
 
@@ -164,4 +219,6 @@ def device(
             print(path, value)  # noqa: T201
         return
     secured = for_client(endpoint, client_name("device", number), keys, insecure=insecure)
-    node.join(endpoint, number, policy_of(policy_), data_dir, secured, machine)
+    policy, store = kept_policy(policy_, policies)
+    with device_metrics(metrics, number) as shown:
+        node.join(endpoint, number, policy, data_dir, secured, machine, shown, store)

@@ -1,6 +1,7 @@
 """Options and output that commands have in common."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,13 @@ from rich.console import Console
 
 from adaptoff import policy
 from adaptoff.errors import InputError
+from adaptoff.policy_store import PolicyStore
+from adaptoff.scenario import Scenario
 
 if TYPE_CHECKING:
+    from adaptoff.commands.metrics import Shown
     from adaptoff.commands.wires import Kind
+    from adaptoff.metrics import DeviceMetrics
 
 console = Console(stderr=True)
 
@@ -34,6 +39,14 @@ NetOption = Annotated[
 ]
 MOST_SEED = 2**30
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+PoliciesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policies",
+        help="Instead of --policy: a directory as 'adaptoff policy' keeps it, "
+        "which also keeps what the server hands out.",
+    ),
+]
 KeysOption = Annotated[
     Path | None,
     typer.Option(
@@ -50,6 +63,15 @@ DilationOption = Annotated[
         min=1,
         max=1000,
         help="How much slower than real, at least; more spares a busy machine.",
+    ),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="Show figures for Prometheus, to this machine alone unless a host is named; "
+        "port 0: any.",
     ),
 ]
 EachOption = Annotated[bool, typer.Option("--each", help="Every device is a cluster of its own.")]
@@ -82,9 +104,41 @@ def policy_of(name: str) -> policy.Policy:
     return policy.default() if name == "default" else policy.load(Path(name))
 
 
+def kept_policy(name: str, directory: Path | None) -> tuple[policy.Policy, PolicyStore | None]:
+    """What ``--policy`` or ``--policies`` name; raises PolicyError, and InputError for both."""
+    if directory is None:
+        return policy_of(name), None
+    if name != "default":
+        raise InputError("--policy, --policies: only one of them")
+    store = PolicyStore(directory)
+    return store.current(), store
+
+
 def show(result: dict[str, Any], *, json: bool) -> None:
     """All of it as JSON, or its first value alone."""
     if json:
         print_json(result)
     else:
         print(next(iter(result.values())))  # noqa: T201
+
+
+def fleet_metrics(
+    where: str | None, scenario: Scenario
+) -> AbstractContextManager["Shown | None"]:  # fmt: skip
+    """The metrics of a server, if they are asked for."""
+    if where is None:
+        return nullcontext()
+    from adaptoff.commands import metrics
+
+    return metrics.of_fleet(where, scenario)
+
+
+def device_metrics(
+    where: str | None, number: int
+) -> AbstractContextManager["DeviceMetrics | None"]:  # fmt: skip
+    """The metrics of a device, if they are asked for."""
+    if where is None:
+        return nullcontext()
+    from adaptoff.commands import metrics
+
+    return metrics.of_device(where, number)

@@ -23,6 +23,12 @@ MAY_IMPORT = {
 EXCEPTIONS = {"adaptoff.envs.fleet_env": {"testbed"}}
 """Gymnasium's factory of the live environment imports its backend when it is called"""
 CORE_NEEDS = {"msgspec", "numpy", "zmq", "rich", "safetensors", "typer"}
+OPTIONAL = {
+    "adaptoff.metrics": {"prometheus_client"},
+    "adaptoff.metrics_http": {"prometheus_client"},
+    "adaptoff.metrics_rounds": {"prometheus_client"},
+}
+"""of the core, imported only when its user asks for it; an extra brings what it needs"""
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 MACHINE = re.compile("|".join(f"/{top}/" for top in ("work", "root", "home")))
 
@@ -88,7 +94,15 @@ def test_exceptions_hold_only_inside_functions(path: Path) -> None:
 )
 def test_the_core_needs_only_what_a_device_has(path: Path) -> None:
     tops = {name.split(".")[0] for name in imported(parse(path))} - {"adaptoff"}
-    assert tops <= CORE_NEEDS | sys.stdlib_module_names
+    assert tops <= CORE_NEEDS | OPTIONAL.get(module_of(path), set()) | sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", PROJECT, ids=name_of)
+def test_what_is_optional_is_imported_by_commands_alone(path: Path) -> None:
+    if layer_of(module_of(path)) != "commands" and module_of(path) not in OPTIONAL:
+        names = names_at_once(parse(path))
+        modules = names | {name.rpartition(".")[0] for name in names}
+        assert not modules & set(OPTIONAL)
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -98,8 +112,13 @@ def test_faces_start_with_the_core_alone(face: str) -> None:
 
 def at_once(tree: ast.Module) -> set[str | None]:
     """Layers that a module imports as soon as it is imported."""
+    return {layer_of(name) for name in names_at_once(tree)}
+
+
+def names_at_once(tree: ast.Module) -> set[str]:
+    """What a module imports as soon as it is imported."""
     nodes = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-    return {layer_of(name) for node in nodes for name in imported(node)}
+    return {name for node in nodes for name in imported(node)}
 
 
 def offences(tree: ast.AST) -> list[str]:

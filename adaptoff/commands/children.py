@@ -31,6 +31,8 @@ class Ready(msgspec.Struct):
     """The one line that a server prints when it can be reached."""
 
     endpoint: str
+    metrics: str | None = None
+    """URL of its metrics"""
 
 
 class Children:

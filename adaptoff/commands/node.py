@@ -4,13 +4,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from adaptoff import config, restore
+from adaptoff import config, notify, restore
 from adaptoff.agents.clustering import Clusters
 from adaptoff.commands.children import Ready, leave_with_stdin
 from adaptoff.policy import Policy
+from adaptoff.policy_store import PolicyStore
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario, Workload
 from adaptoff.testbed import data, device
@@ -24,6 +26,10 @@ from adaptoff.testbed.shaping import AsTheyAre, Kernel, Pacing
 from adaptoff.testbed.split import single_thread
 from adaptoff.testbed.tracker import OwnCluster
 
+if TYPE_CHECKING:
+    from adaptoff.commands.metrics import Shown
+    from adaptoff.metrics import DeviceMetrics
+
 MOST_REPEATS, MEASURE_S = 12, 40.0
 """of measuring the profile: as many as fit, at least two"""
 
@@ -31,10 +37,12 @@ MOST_REPEATS, MEASURE_S = 12, 40.0
 def serve(
     scenario: Scenario, bind: Sequence[str], dilation: float, *, measure: bool, each: bool = False,
     keys: ServerKeys | None = None, shaping: MakeShaping = Pacing, stay: bool = False,
+    shown: "Shown | None" = None, policies: PolicyStore | None = None,
 ) -> None:  # fmt: skip
     """Say where to connect to, as one line of JSON, then serve until the driver leaves.
 
-    With ``stay`` the next driver is waited for.
+    With ``stay`` the next driver is waited for; ``shown`` are the fleet's metrics, and the policy
+    in use in ``policies`` is handed out to the devices.
     """
     leave_with_stdin()
     single_thread()
@@ -43,8 +51,11 @@ def serve(
     if measure:
         profile = _measured(profile, scenario.workload)
     clusterer = OwnCluster if each else Clusters
-    with Server(scenario, profile, dilation, bind, clusterer, keys, shaping) as server:
-        sys.stdout.buffer.write(msgspec.json.encode(Ready(endpoint=server.endpoint)) + b"\n")
+    with Server(scenario, profile, dilation, bind, clusterer, keys, shaping, policies) as server:
+        if shown:
+            shown.follow(server)
+        ready = Ready(endpoint=server.endpoint, metrics=shown.url if shown else None)
+        sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
         sys.stdout.buffer.flush()
         server.serve(stay=stay)
 
@@ -73,15 +84,18 @@ def _measured(shipped: Profile, work: Workload) -> Profile:
 def join(
     endpoint: str, number: int, policy: Policy, data_dir: str | None = None,
     keys: ClientKeys | None = None, machine: Machine | None = None,
+    metrics: "DeviceMetrics | None" = None, store: PolicyStore | None = None,
 ) -> None:  # fmt: skip
     """Be device ``number`` of the server's scenario until it says goodbye.
 
     ``data_dir`` is where this device has its data set, if not where the scenario says. With
-    ``machine`` its clocks are set, else emulated.
+    ``machine`` its clocks are set, else emulated; ``store`` keeps what policy the server hands out.
     """
     leave_with_stdin()
     single_thread()
-    device.run(endpoint, number, policy, data_dir, keys, machine)
+    notify.ready(f"device {number} of {endpoint}")
+    device.run(endpoint, number, policy, data_dir, keys, machine, metrics, store)
+    notify.stopping()
 
 
 def this_machine(state_dir: Path | None, *, gpu: bool) -> Machine:
