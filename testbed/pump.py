@@ -29,6 +29,9 @@ CURVE_BYTES = 64
 """more than encryption adds to a frame (33), which counts in ZeroMQ's own bound"""
 LINGER_MS = 100
 """for the last acknowledgements: without it they die with the socket"""
+READABLE = int(zmq.POLLIN)
+NOW, NOW_AND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+"""plain integers: to combine pyzmq's flags for each frame costs nearly as much as to send it"""
 
 
 class Pump(threading.Thread):
@@ -93,8 +96,7 @@ class Pump(threading.Thread):
             poller.register(guarding, zmq.POLLIN)
         try:
             while not self.closing:
-                _sleep_until(self._turn(), poller)
-                with contextlib.suppress(BlockingIOError):
+                if self._wake_out.fileno() in _sleep_until(self._turn(), poller):
                     self._wake_out.recv(4096)
             with self._state:
                 self._peers.leave()
@@ -136,27 +138,32 @@ class Pump(threading.Thread):
 
     def _receive(self) -> bool:
         """Take what has come; returns whether that was all."""
-        most = self._peers.config.limits.tensors + 3
         for _ in range(DRAIN):
-            frames, whole = _read(self._socket, most)
-            if not frames:
+            if not int(self._socket.get(zmq.EVENTS)) & READABLE:
                 return True
-            who = str(frames[0].get("User-Id")) if self._named else None
-            route = frames.pop(0).bytes if self._peers.server else b""
-            with self._state:
-                if whole:
-                    parts = [frame.buffer for frame in frames]
-                    self._peers.receive(route, parts, time.monotonic(), who)
-                else:
-                    self._peers.refuse(route, f"more than {most} frames")
+            self._take()
         return False
+
+    def _take(self) -> None:
+        most = self._peers.config.limits.tensors + 3
+        frames, whole = _read(self._socket, most)
+        who = str(frames[0].get("User-Id")) if self._named else None
+        route = frames.pop(0).bytes if self._peers.server else b""
+        with self._state:
+            if whole:
+                parts = [frame.buffer for frame in frames]
+                self._peers.receive(route, parts, time.monotonic(), who)
+            else:
+                self._peers.refuse(route, f"more than {most} frames")
 
     def _transmit(self, multiparts: list[Multipart]) -> None:
         for route, frames in multiparts:
-            address = [route] if self._peers.server else []
+            *first, last = [route, *frames] if self._peers.server else frames
             # what is not taken (queue full, route gone) is resent, or its peer found silent
             with contextlib.suppress(zmq.ZMQError):
-                self._socket.send_multipart([*address, *frames], zmq.NOBLOCK, copy=False)
+                for frame in first:
+                    self._socket.send(frame, NOW_AND_MORE, copy=False)
+                self._socket.send(last, NOW, copy=False)
 
 
 def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Socket[Any]:
@@ -174,26 +181,23 @@ def _open(context: zmq.Context[Any], config: Config, *, server: bool) -> zmq.Soc
 
 
 def _read(source: zmq.Socket[Any], most: int) -> tuple[list[zmq.Frame], bool]:
-    """One multipart, cut off after ``most`` frames, and whether it is whole; empty if none."""
+    """The multipart that is there, cut off after ``most`` frames, and whether it is whole."""
     frames: list[zmq.Frame] = []
     more = True
     while more:
-        try:
-            frame = source.recv(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return [], True
+        frame = source.recv(NOW, copy=False)
         more = frame.more
         if len(frames) <= most:
             frames.append(frame)
     return frames[:most], len(frames) <= most
 
 
-def _sleep_until(wake_s: float, poller: zmq.Poller) -> None:
-    """Until ``wake_s`` or until something comes; polls are coarse: the last ms is slept."""
+def _sleep_until(wake_s: float, poller: zmq.Poller) -> dict[Any, int]:
+    """Until ``wake_s`` or until something comes, which is returned.
+
+    Polls are coarse: the last ms is slept.
+    """
     left_s = wake_s - time.monotonic()
-    if left_s == math.inf:
-        poller.poll()
-    elif left_s >= 0.001:
-        poller.poll(int(left_s * 1000))
-    elif left_s > 0:
+    if 0 < left_s < 0.001:
         time.sleep(left_s)
+    return dict(poller.poll(None if left_s == math.inf else int(max(left_s, 0.0) * 1000)))

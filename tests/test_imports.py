@@ -30,6 +30,8 @@ OPTIONAL = {
 }
 """of the core, imported only when its user asks for it; an extra brings what it needs"""
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+OWN_PICKLES = {"benchmarks/dataplane_parts/sockets.py": ["pickle"]}
+"""what is compared with a transport that pickles makes and reads pickles of its own"""
 MACHINE = re.compile("|".join(f"/{top}/" for top in ("work", "root", "home")))
 
 
@@ -141,7 +143,7 @@ def unpickles(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
 def test_nothing_unpickles_and_imports_are_absolute(path: Path) -> None:
-    assert not offences(parse(path))
+    assert offences(parse(path)) == OWN_PICKLES.get(name_of(path), [])
 
 
 @pytest.mark.parametrize(
