@@ -1,0 +1,1 @@
+"""A day of a board's decisions in fast-forward, with faults: what ``soak.py`` runs."""
