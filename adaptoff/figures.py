@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from adaptoff import candidates
 from adaptoff import fleet as fleets
 from adaptoff.estimate import update
 from adaptoff.fleet import Fleet, FleetState, Outcome
-from adaptoff.ground import Ground
+from adaptoff.ground import Ground, renewed
 from adaptoff.messages import FleetFigures, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -42,10 +41,10 @@ class Reader:
         clusters = figures.clusters, [t.device for t in figures.telemetry]
         if clusters != self._clusters:
             self._fleet = clusters_of(self._scenario, self._profile, figures)
-            table = candidates.whole(self._fleet)
-            self._ground = Ground(self._fleet, table) if table else None
             self._clusters = clusters
-        return View(self._fleet, _updated(self._fleet, figures), self._ground)
+        state = _updated(self._fleet, figures)
+        self._ground = renewed(self._ground, self._fleet, state)
+        return View(self._fleet, state, self._ground)
 
 
 def view(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:

@@ -55,7 +55,10 @@ class Ground:
 
 
 def renewed(before: Ground | None, fleet: Fleet, state: FleetState) -> Ground:
-    """The ground of a fleet in this state: ``before`` again, where that is no other."""
+    """The ground of a fleet in this state.
+
+    It is ``before`` again if that is of this very fleet and its rows do not depend on the state.
+    """
     if before and before.fleet is fleet and candidates.lasting(fleet):
         return before
     return Ground(fleet, candidates.build(fleet, state))

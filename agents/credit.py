@@ -10,20 +10,20 @@ Counterfactual Multi-Agent Policy Gradients, AAAI 2018, with the truth in the pl
 import numpy as np
 
 from adaptoff import heat, lookup, planner
-from adaptoff.candidates import Table
-from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
+from adaptoff.fleet import FleetState, Floats, Rows, take
+from adaptoff.ground import Ground
 
 MOST = 1.0
 """by which a row counts as worse than the best one; what is worse is never worth a closer look"""
 
 
-def worth(fleet: Fleet, true: FleetState, table: Table, rows: Rows) -> Floats:
+def worth(ground: Ground, true: FleetState, rows: Rows) -> Floats:
     """log(cost with the best row / cost) of every row of the table, (F, G, R), 0 to -``MOST``.
 
     ``true`` are the conditions of the round, ``rows`` (F, G) what the others took in it.
     """
-    options = table.options
-    wide, wide_true = take(fleet, options.fleet), take(true, options.fleet)
+    table, options, wide = ground.table, ground.options, ground.wide
+    wide_true = take(true, options.fleet)
     asked = options.beside(rows)
     applied = Rows(asked.cut, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
     logs = np.log(planner.joint_cost(wide, wide_true, applied))

@@ -67,14 +67,14 @@ class LiveEnv(FleetVecEnv):
 
     def play(self, index: Ints) -> tuple[Floats, Floats]:
         """One round with these rows (1, G): rewards of all rows (1, G * R) and costs (1,)."""
-        fleet, before, table = self.episode.fleet, self.episode.state, self.episode.table
+        ground, before = self.episode.ground, self.episode.state
         done = self.episode.step(index)
         self.costs.append(float(done.cost[0]))
         seen, rewards = done.outcome, np.zeros((1, self.shape.clusters, self.shape.rows))
         same = seen.cut.shape == before.cut.shape  # no device came or went
         if self.tell(done) and same:
-            at = before.under(conditions(fleet, before, seen, self.episode.state))
-            found = worth(fleet, at, table, Rows(seen.cut, seen.opp))
+            at = before.under(conditions(ground.fleet, before, seen, self.episode.state))
+            found = worth(ground, at, Rows(seen.cut, seen.opp))
             rewards[:, : found.shape[1], : found.shape[2]] = found
         return rewards.reshape(1, -1).astype(np.float32), done.cost
 

@@ -62,12 +62,12 @@ class TrainingEnv(FleetVecEnv):
 
     def play(self, index: Ints) -> tuple[Floats, Floats]:
         """One round with these rows (F, G): rewards of all rows (F, G * R) and costs (F,)."""
-        fleet, table = self.episode.fleet, self.episode.table
+        ground = self.episode.ground
         true = self.episode.state.under(self.emulated.truth())
         done = self.episode.step(index)
         self.mean_cost = float(done.cost.mean())
         rows = Rows(done.outcome.cut, done.outcome.opp)
-        rewards = worth(fleet, true, table, rows).reshape(len(done.cost), -1)
+        rewards = worth(ground, true, rows).reshape(len(done.cost), -1)
         return rewards.astype(np.float32), done.cost
 
     def last(self, observation: Arrays, fleet: int) -> dict[str, Any]:

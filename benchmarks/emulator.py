@@ -18,12 +18,13 @@ from itertools import cycle
 
 import numpy as np
 
-from adaptoff import candidates, estimate
+from adaptoff import estimate
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.sampler import RandomFleets
 from adaptoff.fleet import Outcome, Rows
-from adaptoff.foresight import foresee
+from adaptoff.foresight import looked_at
+from adaptoff.ground import scene
 from adaptoff.observation import observe
 
 ROUNDS = 32
@@ -56,14 +57,9 @@ def estimates(at: Setting) -> None:
     estimate.update(at.episode.fleet, at.episode.state, at.seen)
 
 
-def rows(at: Setting) -> None:
-    """The candidate table."""
-    candidates.build(at.episode.fleet, at.episode.state)
-
-
 def foresight(at: Setting) -> None:
     """The plan and what is foreseen beside it."""
-    foresee(at.episode.fleet, at.episode.state, at.episode.table)
+    looked_at(scene(at.episode.ground, at.episode.state))
 
 
 def features(at: Setting) -> None:
@@ -99,7 +95,7 @@ def measure(n_fleets: int, repeats: int) -> dict[str, float]:
         )
         found[f"{work.__name__}, one at a time, us"] = statistics.median(turn[0] for turn in turns)
         found[f"{work.__name__}, batched, us"] = statistics.median(turn[1] for turn in turns)
-    for work in (estimates, rows, foresight, features):
+    for work in (estimates, foresight, features):
         spent = statistics.median(each_us(many, work) for _ in range(repeats))
         found[f"{work.__name__}, batched, us"] = spent
     return found

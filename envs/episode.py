@@ -10,10 +10,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff import candidates, controller, estimate, objective
+from adaptoff import controller, estimate, objective
 from adaptoff.candidates import Table
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Outcome, Rows
-from adaptoff.foresight import Foresight, foresee
+from adaptoff.foresight import Foresight, looked_at
+from adaptoff.ground import Ground, renewed, scene
 from adaptoff.observation import observe
 from adaptoff.protocols import FleetBackend
 
@@ -47,13 +48,18 @@ class Episode:
     def __init__(self, backend: FleetBackend, *, guard: bool = False) -> None:
         self.backend, self.guard = backend, guard
         self.state: FleetState
-        self.table: Table
+        self.ground: Ground
         self._sight: Foresight | None = None
 
     @property
     def fleet(self) -> Fleet:
         """The backend's fleet."""
         return self.backend.fleet
+
+    @property
+    def table(self) -> Table:
+        """The candidate rows of the coming round."""
+        return self.ground.table
 
     def reset(self, seed: int, *, restart: bool = False) -> Outcome:
         """Warm up, and fix the native reference; ``restart`` also resets a live fleet's weights."""
@@ -87,21 +93,21 @@ class Episode:
         if replaced is None:
             replaced = np.zeros(seen.cut.shape, bool)
         if isinstance(self.backend, Live):
-            self._see(self.backend.estimates())
+            self._see(self.backend.estimates(), self.ground)
         else:
-            self._see(estimate.update(self.fleet, self.state, seen))
+            self._see(estimate.update(self.fleet, self.state, seen), self.ground)
         return Round(seen, round_cost(self.fleet, self.state, seen), replaced)
 
     @property
     def sight(self) -> Foresight:
         """What is foreseen of the coming round, worked out when asked for."""
         if self._sight is None:
-            self._sight = foresee(self.fleet, self.state, self.table)
+            self._sight = looked_at(scene(self.ground, self.state))
         return self._sight
 
-    def _see(self, state: FleetState) -> None:
-        self.state, self.table = state, candidates.build(self.fleet, state)
-        self._sight = None
+    def _see(self, state: FleetState, before: Ground | None = None) -> None:
+        self.state, self._sight = state, None
+        self.ground = renewed(before, self.fleet, state)
 
 
 def usable(fleet: Fleet, table: Table, index: Ints) -> tuple[Ints, Bools]:

@@ -15,6 +15,7 @@ from adaptoff.agents.credit import MOST, worth
 from adaptoff.agents.train import TrainingEnv
 from adaptoff.envs.sampler import Limits, RandomFleets
 from adaptoff.fleet import Fleet, FleetState
+from adaptoff.ground import Ground
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -30,7 +31,7 @@ def test_a_row_is_worth_what_it_saves_while_the_others_keep_theirs(
     table = candidates.build(fleet, state)
     rng = np.random.default_rng(seed)
     index = (table.valid * rng.random(table.valid.shape)).argmax(2)
-    found = worth(fleet, state, table, table.take(index))
+    found = worth(Ground(fleet, table), state, table.take(index))
     for g in range(fleet.shape[1]):
         possible = np.flatnonzero(table.valid[0, g])
         others = np.tile(index, (len(possible), 1))
@@ -48,7 +49,7 @@ def test_a_cluster_has_a_best_row_and_an_impossible_one_is_the_worst(
 ) -> None:
     fleet, state = world(seed, fleets=2, padded=True)
     table = candidates.build(fleet, state)
-    found = worth(fleet, state, table, fleet.native())
+    found = worth(Ground(fleet, table), state, fleet.native())
     assert (found.max(2) == 0).all()
     assert (found[~table.valid] == -MOST).all()
 

@@ -76,11 +76,11 @@ def test_measured_conditions_give_rows_the_worth_that_they_have(fleet: Noticed) 
     env.reset()
     index = first_of_cut(env, 3)
     for _ in range(ROUNDS - 1):
-        before, table = env.episode.state, env.episode.table
+        before, ground = env.episode.state, env.episode.ground
         rewards, _ = env.play(index)
         took = Rows(fleet.seen.cut, fleet.seen.opp)
-        true = worth(fleet.fleet, before.under(fleet.was), table, took).reshape(1, -1)
-        guess = worth(fleet.fleet, before, table, took).reshape(1, -1)
+        true = worth(ground, before.under(fleet.was), took).reshape(1, -1)
+        guess = worth(ground, before, took).reshape(1, -1)
         np.testing.assert_allclose(rewards, true, atol=1e-6)
         assert np.abs(guess - true).max() > 0.01  # what was estimated before is not as good
 

@@ -9,15 +9,17 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import adaptoff.envs
-from adaptoff import estimate
+from adaptoff import config, estimate
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode, usable
 from adaptoff.envs.fleet_env import LIVE, FleetEnv, padded
 from adaptoff.envs.sampler import Limits, RandomFleets
+from adaptoff.envs.trials import DrawnTrial
 from adaptoff.envs.vec_env import FleetVecEnv
 from adaptoff.errors import InputError
 from adaptoff.fleet import Rows
-from adaptoff.observation import FEATURES, LIMIT
+from adaptoff.foresight import foresee
+from adaptoff.observation import FEATURES, LIMIT, Observation, observe
 
 SMALL = Limits(3, 5, 3)
 
@@ -140,6 +142,33 @@ def test_all_fleets_end_together_and_start_anew() -> None:
     env.close()
 
 
+def test_what_is_the_same_in_every_round_is_worked_out_once_an_episode() -> None:
+    episode = Episode(emulated(5))
+    episode.reset(0)
+    first = episode.ground
+    for _ in range(3):
+        episode.step(np.zeros((5, 3), np.int64))
+        assert episode.ground is first
+        np.testing.assert_array_equal(episode.observe(), anew(episode))
+    episode.reset(1)
+    assert episode.ground.fleet is episode.fleet is not first.fleet
+    np.testing.assert_array_equal(episode.observe(), anew(episode))
+
+
+def test_rows_that_depend_on_the_state_are_found_anew_in_every_round() -> None:
+    episode = Episode(EmulatedFleet(DrawnTrial([config.find_profile("mobilenetv2")], 4, 3, 0.3)))
+    episode.reset(0)
+    first = episode.ground
+    episode.step(np.zeros(episode.fleet.shape, np.int64))
+    assert episode.ground.fleet is first.fleet
+    assert (episode.table.rows.cut != first.table.rows.cut).any()
+    np.testing.assert_array_equal(episode.observe(), anew(episode))
+
+
+def anew(episode: Episode) -> Observation:
+    return observe(foresee(episode.fleet, episode.state))
+
+
 class Shrinking:
     """A stand-in for a live fleet: from the first round on its third cluster is gone."""
 
@@ -191,6 +220,7 @@ def test_a_live_fleet_may_lose_a_cluster_between_rounds() -> None:
         assert env.observation_space.contains(observation)
         assert np.isfinite(reward)
     assert env.episode.state.speed.shape == (1, 2)
+    assert env.episode.ground.fleet.shape == (1, 2)
     features = observation["features"].reshape(LIVE.clusters, LIVE.rows, -1)
     assert (features[2:] == 0).all()
     assert shown.any(1).all()
