@@ -53,7 +53,7 @@ class Adoption:
         try:
             if self._store:
                 self._store.take(offer.data, "the server's policy")
-        except RunError as error:
+        except (PolicyError, RunError) as error:
             log.warning("the policy is in use, but not kept: %s", error)
 
 

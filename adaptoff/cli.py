@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from adaptoff import (
     __version__,
@@ -92,7 +91,7 @@ def doctor(json: JsonOption = False) -> None:
     from adaptoff.commands import doctor as command
 
     findings = command.examine()
-    command.show(findings, console)
+    command.show(findings, console())
     if json:
         print_json(command.as_json(findings))
 
@@ -127,6 +126,8 @@ def status(
 
     Example: adaptoff status 192.168.1.2:9101 192.168.1.11:9102 --json
     """
+    from rich.console import Console
+
     from adaptoff.commands import status as command
 
     found = command.run(endpoints)

@@ -40,8 +40,8 @@ def calibrate(
     from adaptoff.commands import agree, bed
 
     source = bed.Source(scenario, tuple(set_ or ()), "default", dilation)
-    result = agree.calibrate(source, net_of(net), rounds, seed, out, console)
-    agree.show(result, console)
+    result = agree.calibrate(source, net_of(net), rounds, seed, out, console())
+    agree.show(result, console())
     if json:
         print_json(result)
 
@@ -62,7 +62,7 @@ def validate(
     from adaptoff.commands import agree, bed
 
     source = bed.Source(scenario, tuple(set_ or ()), "default", dilation)
-    result = agree.validate(source, net_of(net), rounds, seed, console)
-    agree.show(result, console)
+    result = agree.validate(source, net_of(net), rounds, seed, console())
+    agree.show(result, console())
     if json:
         print_json(result)

@@ -21,6 +21,7 @@ from adaptoff.cli_options import (
     SetOption,
     console,
     device_metrics,
+    endpoint_of,
     fleet_metrics,
     kept_policy,
     net_of,
@@ -67,7 +68,7 @@ def demo(
     chosen = config.load(scenario, tuple(set_ or ()))
     source = bed.Source(scenario, tuple(set_ or ()), policy_, dilation)
     result = command.run(
-        chosen, source, policy_of(policy_), out, seed, thorough, net_of(net), console
+        chosen, source, policy_of(policy_), out, seed, thorough, net_of(net), console()
     )
     if json:
         print_json(result)
@@ -134,7 +135,7 @@ def serve(
     from adaptoff.testbed.keys import for_server
 
     chosen = config.load(scenario, tuple(set_ or ()))
-    binds = bind or ["tcp://127.0.0.1:*"]
+    binds = [endpoint_of(each) for each in bind or ["tcp://127.0.0.1:*"]]
     secured = for_server(binds, keys, insecure=insecure)
     store = PolicyStore(policies) if policies else None
     if deadline and not figures_only:
@@ -209,8 +210,7 @@ def device(
     from adaptoff.commands import node
     from adaptoff.testbed.keys import client_name, for_client
 
-    if not endpoint.startswith(("tcp://", "ipc://")):
-        raise InputError(f"{endpoint[:80]}: must be tcp://HOST:PORT, or ipc://FILE")
+    endpoint_of(endpoint)
     if (gpu or state_dir or dry_run) and not clocks:
         raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
     machine = node.this_machine(state_dir, gpu=gpu) if clocks else None

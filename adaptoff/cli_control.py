@@ -1,5 +1,6 @@
 """``adaptoff control``."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from adaptoff.cli_options import (
     PolicyOption,
     SetOption,
     device_metrics,
+    endpoint_of,
     kept_policy,
 )
 from adaptoff.errors import InputError
@@ -90,6 +92,8 @@ def control(
     from adaptoff.commands import control as command
 
     _check(endpoint, number, scenario, alone=bool(scenario or set_ or device is not None))
+    if endpoint is None and (keys or insecure):
+        raise InputError("--keys, --insecure: only with ENDPOINT")
     if (gpu or state_dir or dry_run) and not clocks:
         raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
     machine = command.this_machine(state_dir, gpu=gpu) if clocks else None
@@ -102,7 +106,7 @@ def control(
     place = local_place.check(listen or local_place.default_endpoint())
     me = number if endpoint else device
     policy, store = kept_policy(policy_, policies)
-    with device_metrics(metrics, me or 0) as shown:
+    with suppress(KeyboardInterrupt), device_metrics(metrics, me or 0) as shown:
         here = command.Here(policy, store, place, machine, shown, json)
         if endpoint:
             _in_fleet(endpoint, me or 0, keys, patience, here, insecure=insecure)
@@ -116,8 +120,7 @@ def _check(endpoint: str | None, number: int | None, scenario: str | None, *, al
         if scenario is None:
             raise InputError("control: needs ENDPOINT N, or --scenario FILE --device N")
         return
-    if not endpoint.startswith(("tcp://", "ipc://")):
-        raise InputError(f"{endpoint[:80]}: must be tcp://HOST:PORT, or ipc://FILE")
+    endpoint_of(endpoint)
     if number is None:
         raise InputError("control ENDPOINT N: N is missing: which device of its scenario to be")
     if alone:

@@ -129,10 +129,10 @@ def evaluate(
         contest = judge_live.Contest.of(
             wanted, names, numbers, policy_of(policy_), policy_, target_accuracy, dilation
         )
-        result = judge_live.run(contest, net_of(net), out, console)
+        result = judge_live.run(contest, net_of(net), out, console())
     else:
         judging = judge.Judging(names, numbers, policy_of(policy_), policy_, jobs)
-        result = judge.run(judging, wanted, out, console)
-    judged.show(result, console)
+        result = judge.run(judging, wanted, out, console())
+    judged.show(result, console())
     if json:
         print_json(result)

@@ -86,7 +86,7 @@ def train(
     from adaptoff.commands import learn
 
     chosen = learn.training_settings(config_, set_ or [], {"steps": steps, "seed": seed}, resume)
-    show(learn.run_training(chosen, out, resume, console), json=json)
+    show(learn.run_training(chosen, out, resume, console()), json=json)
 
 
 def _train_live(
@@ -106,8 +106,8 @@ def _train_live(
     )
     start = Start(policy_of(policy or "default"), resume)
     source = Source(scenario, of_scenario, "default")
-    result = learn_live.run(source, net_of(net), chosen, start, out, console)
-    learn_live.show(result, console)
+    result = learn_live.run(source, net_of(net), chosen, start, out, console())
+    learn_live.show(result, console())
     show(result, json=json)
 
 

@@ -2,12 +2,12 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from adaptoff import policy
 from adaptoff.errors import InputError
@@ -15,11 +15,11 @@ from adaptoff.policy_store import PolicyStore
 from adaptoff.scenario import Scenario
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from adaptoff.commands.metrics import Shown
     from adaptoff.commands.wires import Kind
     from adaptoff.metrics import DeviceMetrics
-
-console = Console(stderr=True)
 
 ScenarioOption = Annotated[
     str, typer.Option("--scenario", help="A TOML file, or the name of a shipped scenario.")
@@ -84,6 +84,14 @@ SeedOption = Annotated[
 ]
 
 
+@cache
+def console() -> "Console":
+    """For people, on stderr; made when it is asked for: a board's controller prints no tables."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
 def print_json(result: dict[str, Any]) -> None:
     """One document on stdout."""
     sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
@@ -97,6 +105,13 @@ def net_of(kind: str) -> "Kind":
         if kind == known:
             return known
     raise InputError(f"--net {kind}: allowed: {', '.join(KINDS)}")
+
+
+def endpoint_of(text: str) -> str:
+    """An endpoint of a server; raises InputError naming what is allowed."""
+    if not text.startswith(("tcp://", "ipc://")):
+        raise InputError(f"{text[:80]}: must be tcp://HOST:PORT, or ipc://FILE")
+    return text
 
 
 def policy_of(name: str) -> policy.Policy:

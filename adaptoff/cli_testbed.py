@@ -68,7 +68,7 @@ def up(
     policy_of(policy)
     state = testbed.up(name, source, net_of(net), keys, each=each)
     for line in testbed.said(state):
-        console.print(line, soft_wrap=True)
+        console().print(line, soft_wrap=True)
     if json:
         print_json(structs.asdict(state))
     else:
@@ -99,7 +99,7 @@ def down(name: NameArgument = None) -> None:
     """
     from adaptoff.commands import testbed
 
-    console.print(f"{testbed.down(name)} is down", soft_wrap=True)
+    console().print(f"{testbed.down(name)} is down", soft_wrap=True)
 
 
 @app.command(hidden=True)

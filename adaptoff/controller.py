@@ -2,18 +2,15 @@
 
 ``decide`` is a pure function of fleet, state and policy, the same on the server and on a device.
 ``Controller`` wraps it with what a device must never get wrong: stale or broken figures keep the
-last row, a silent server means native, a policy file that is not one keeps the last policy.
+last row, and a silent server means native.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from adaptoff import objective
-from adaptoff import policy as policies
-from adaptoff.errors import PolicyError
 from adaptoff.figures import Reader
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.foresight import Foresight, foresee, looked_at
@@ -116,18 +113,6 @@ class Controller:
         except (LookupError, ValueError, TypeError, ArithmeticError) as error:
             return self._keep(round_, "broken", f"figures: {error}")
         return self._say(round_, row, source)
-
-    def adopt(self, path: Path) -> bool:
-        """Decide by the policy in this file from now on; False if it is none, and nothing changes.
-
-        What is wrong with it, file and field, is told to the guards.
-        """
-        try:
-            self.policy = policies.load(path)
-        except PolicyError as error:
-            self.guards.act("policy-refused", str(error))
-            return False
-        return True
 
     def _choose(self, round_: int, figures: FleetFigures) -> tuple[Row, Source]:
         seen = self._reader.view(figures)

@@ -63,7 +63,8 @@ def with_reference(fleet: Fleet, state: FleetState) -> FleetState:
     columns = cost.joint(fleet, state, fleet.native())
     seconds = cost.round_s(fleet, columns)
     joules = cost.energy_j(fleet, columns, seconds).sum(1)
-    return replace(state, native_s=np.maximum(seconds, TINY), native_j=np.maximum(joules, TINY))
+    native_s, native_j = (np.clip(value, TINY, HIGHEST) for value in (seconds, joules))
+    return replace(state, native_s=native_s, native_j=native_j)
 
 
 def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
@@ -73,6 +74,7 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
     usual = np.array([prior.usual_speed, prior.usual_up_bps, prior.usual_down_bps])
     ages = np.array([prior.speed_age, prior.up_age, prior.down_age])
     known, never = _known(measured), ages >= MAX_AGE
+    measured = _bounded(measured)
     jumps = np.log(np.where(known, measured, last) / last)
     now = _moved(last, np.where(never, 1.0, _GAINS) * jumps)
     age = np.where(known, 0.0, np.minimum(ages + 1, MAX_AGE))
@@ -129,7 +131,11 @@ def _blend(old: Floats, new: Floats, known: Bools, gain: Floats | float) -> Floa
 
 def _moved(old: Floats, step: Floats) -> Floats:
     """By a ``step`` of the logarithm, within bounds."""
-    return np.minimum(np.maximum(old * np.exp(step), LOWEST), HIGHEST)
+    return _bounded(old * np.exp(step))
+
+
+def _bounded(value: Floats) -> Floats:
+    return np.minimum(np.maximum(value, LOWEST), HIGHEST)
 
 
 def _followed(own: Floats, age: Floats, last: Floats, last_age: Floats) -> tuple[Floats, Floats]:

@@ -27,6 +27,8 @@ ROOM_C = 3.0
 """and this much further below it the board must be for one to be tried"""
 SILENCE_C = 10.0
 """below the limit, which counts once a sensor has gone silent: the room may get warmer"""
+START_C = 10.0
+"""below the limit, where nobody knows yet how fast it gets warmer"""
 HOLD_S = 30.0
 RETRY_S = 120.0
 """after this long one step up is tried whatever the constants say: they may be wrong"""
@@ -46,6 +48,13 @@ class HeatGuard:
         self._watts, self._limit_c, self._guards = watts, limit_c, guards
         self._temp_c, self._rate = -math.inf, 0.0
         self._told_s = self._heard_s = self._changed_s = -math.inf
+
+    def start(self, now_s: float, temp_c: float) -> None:
+        """It is so warm at the start: near the limit the slowest clock comes first."""
+        if temp_c > self._limit_c - START_C:
+            self._guards.act("too-hot", f"{temp_c:.0f} C at the start: OPP 0")
+            self._cap, self._changed_s = 0, now_s
+            self._run(0)
 
     def ask(self, opp: int) -> int:
         """An OPP is wanted from now on; returns what heat allows of it."""

@@ -16,6 +16,8 @@ from adaptoff.errors import InputError
 NAME = "control.sock"
 SYSTEM = f"ipc:///run/adaptoff/{NAME}"
 OTHERS = 0o007
+MAX_PORT = 65535
+"""ZeroMQ takes larger ones as well, and another port instead"""
 
 
 def default_endpoint() -> str:
@@ -47,7 +49,7 @@ def check(endpoint: str) -> str:
     """
     transport, _, address = endpoint.partition("://")
     path = socket_path(endpoint)
-    if not (path or (transport == "tcp" and _is_loopback(address))):
+    if not (path or (transport == "tcp" and _is_on_loopback(address))):
         raise InputError(f"{endpoint[:200]}: allowed: ipc://FILE, or tcp://127.0.0.1:PORT")
     if path and len(os.fsencode(path)) > zmq.IPC_PATH_MAX_LEN:
         raise InputError(f"{endpoint[:200]}: too long: {zmq.IPC_PATH_MAX_LEN} bytes at most")
@@ -87,10 +89,13 @@ def make_directory(directory: Path) -> None:
         raise InputError(f"{directory}: must be yours or root's")
 
 
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+def _is_on_loopback(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    if port != "*" and not (port.isascii() and port.isdecimal() and int(port[:6]) <= MAX_PORT):
+        return False
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        numeric = host.removeprefix("[").removesuffix("]")
+        return host == "localhost" or ipaddress.ip_address(numeric).is_loopback
     except ValueError:
         return False
 

@@ -38,7 +38,12 @@ class PolicyStore:
     """The policies of a directory, which is made when the first is taken."""
 
     def __init__(self, directory: Path, guards: Guards | None = None) -> None:
-        """``guards`` are told of files that had to be refused."""
+        """``guards`` are told of files that had to be refused.
+
+        Raises PolicyError for what is no directory.
+        """
+        if directory.exists() and not directory.is_dir():
+            raise PolicyError(f"{directory}: must be a directory")
         self.directory = directory
         self._guards = guards or Guards()
 

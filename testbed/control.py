@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from adaptoff.controller import Controller
 from adaptoff.errors import Malformed
 from adaptoff.local_messages import Answer, Ask, Measured
 from adaptoff.messages import Decision, FleetFigures, Row, Source, Telemetry
-from adaptoff.testbed.rig import Rig
+from adaptoff.testbed.rig import Done, Rig
 from adaptoff.wall_clock import StepWatch
 
 log = logging.getLogger(__name__)
@@ -47,16 +47,6 @@ class Fleet(Protocol):
 
     def decided(self, decision: Decision) -> None:
         """Tell the row as applied."""
-
-
-class Done(NamedTuple):
-    """A round that is over."""
-
-    telemetry: Telemetry
-    decision: Decision
-    """as asked for: the board may have taken another OPP"""
-    decision_s: float | None
-    """wall seconds that it took to decide, waiting for figures excluded"""
 
 
 class Control:
@@ -97,9 +87,6 @@ class Control:
         """Set the clock, and tell the fleet what the board made of it."""
         asked = self.decision.row
         self.opp = self._rig.board.set_opp(asked.opp)
-        if self.opp != asked.opp and self._rig.has_clocks:
-            refused = f"round {self.decision.round} runs at OPP {self.opp}, not {asked.opp}"
-            self.guards.act("opp-refused", refused)
         self._fleet.decided(replace(self.decision, row=Row(cut=asked.cut, opp=self.opp)))
 
     def _said(self, number: int, reason: str) -> Answer:
@@ -110,7 +97,7 @@ class Control:
             opp=self.opp,
             mhz=self._controller.board.opps[self.opp].mhz,
             source=self.decision.source,
-            reason=reason,
+            reason=reason[:1000],
         )
 
     def _decide(self, measured: Measured) -> str:

@@ -31,11 +31,12 @@ from adaptoff.schedule import Schedule
 from adaptoff.testbed import data, models
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.cpu import PacedCpu
-from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Done, Superseded
+from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Superseded
 from adaptoff.testbed.keys import ClientKeys
 from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.parts import Hardware, Parts
 from adaptoff.testbed.real_board import Machine
+from adaptoff.testbed.rig import Done
 from adaptoff.testbed.shaping import Shaper
 from adaptoff.testbed.split import rehearse
 from adaptoff.testbed.transfer import Config

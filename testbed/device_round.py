@@ -6,7 +6,7 @@ acknowledged the new weights.
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -23,13 +23,14 @@ from adaptoff.messages import (
     RoundDone,
     RoundStart,
     Row,
-    Telemetry,
+    UsePolicy,
     Weights,
 )  # fmt: skip
 from adaptoff.testbed import data, wire
 from adaptoff.testbed.link import Received
 from adaptoff.testbed.meter import Meter
 from adaptoff.testbed.parts import Parts
+from adaptoff.testbed.rig import Done
 from adaptoff.testbed.split import (
     DeviceHalf,
     FloatArray,
@@ -51,16 +52,6 @@ class Superseded(Exception):
     def __init__(self, got: Received) -> None:
         super().__init__(type(got.message).__name__)
         self.got = got
-
-
-class Done(NamedTuple):
-    """A round of a device that is over."""
-
-    telemetry: Telemetry
-    decision: Decision
-    """as asked for: the board may have taken another OPP"""
-    decision_s: float | None
-    """wall seconds of a decision of its own"""
 
 
 class DeviceRound:
@@ -106,9 +97,6 @@ class DeviceRound:
         parts = self._parts
         parts.controller.row = asked.row
         taken = Row(cut=asked.row.cut, opp=parts.board.set_opp(asked.row.opp))
-        if taken.opp != asked.row.opp:
-            refused = f"round {asked.round} runs at OPP {taken.opp}, not {asked.row.opp}"
-            parts.controller.guards.act("opp-refused", refused)
         parts.cpu.speed = parts.board.speed
         parts.link.send(replace(asked, row=taken))
         return taken
@@ -167,5 +155,5 @@ class DeviceRound:
             message = got.message
             if isinstance(message, kind) and message.round == self._start.round:
                 return got, message
-            if isinstance(message, RoundStart | NewPolicy | Reset | Bye | Fault):
+            if isinstance(message, RoundStart | NewPolicy | UsePolicy | Reset | Bye | Fault):
                 raise Superseded(got)

@@ -61,12 +61,13 @@ class FleetLink:
     @property
     def heard_s(self) -> float | None:
         """When the server was last heard, by ``time.monotonic()``; None if it is not there."""
-        return self._link.heard_s if self._link else None
+        link = self._link  # another thread may ask
+        return link.heard_s if link else None
 
     def join(self) -> Welcome:
         """Wait for the task and its round. Raises Deadline if none comes, RunError if refused."""
         until_s = time.monotonic() + JOIN_S
-        self.tend()
+        self._open()
         while self._welcome is None or self._start is None:
             if self._link is None:
                 raise RunError(f"device {self._device}: {self.why}")

@@ -113,7 +113,7 @@ class FleetServer:
     def _handle(self, got: Received) -> None:
         message = got.message
         device = next((d for d, peer in self._devices.items() if peer == got.peer), None)
-        if isinstance(message, Hello):
+        if isinstance(message, Hello) and device is None:
             with suppress(LinkError):  # gone before it was welcome, or it does not listen
                 self._join(got.peer, message, got.who)
         elif device is None:

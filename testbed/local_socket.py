@@ -111,7 +111,7 @@ class LocalSocket:
 
 
 def _open_to_group(path: Path) -> None:
-    """To the one of the directory, which says who comes so far."""
+    """To the one of the directory, which says who may come so far."""
     group = path.parent.stat().st_gid
     if path.stat().st_gid != group:
         with suppress(PermissionError):  # not a member: then that group cannot ask
@@ -120,8 +120,13 @@ def _open_to_group(path: Path) -> None:
 
 
 def _claimed(path: Path) -> int:
-    """A locked file beside the socket, for ZeroMQ would take over the one of a living process."""
+    """A locked file beside the socket, for ZeroMQ would take over the one of a living process.
+
+    Whatever file is at ``path``, ZeroMQ would remove it.
+    """
     local_place.make_directory(path.parent)
+    if os.path.lexists(path) and not path.is_socket():
+        raise InputError(f"{path}: is there already, and is no socket")
     beside = path.with_name(f"{path.name}.lock")
     try:
         handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

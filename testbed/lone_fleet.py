@@ -8,7 +8,7 @@ from adaptoff.adopting import Adoption
 from adaptoff.messages import Decision, FleetFigures, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
-from adaptoff.testbed.server_speed import estimated
+from adaptoff.testbed.server_speed import bounded, estimated
 from adaptoff.testbed.tracker import OwnCluster, Tracker
 
 
@@ -34,12 +34,9 @@ class LoneFleet:
     def report(self, seen: Telemetry, server_speed: float | None) -> FleetFigures:
         """The figures of the round ``seen``, which is over."""
         told = server_speed or estimated(self._scenario.workload, self._profile, [seen])
-        self._server_speed = told or self._server_speed
+        self._server_speed = bounded(told or self._server_speed)
         self.round = seen.round + 1
         return self._tracker.update(seen.round, [seen], {}, seen.total_s, self._server_speed)
 
     def decided(self, decision: Decision) -> None:
         """Nobody is to be told."""
-
-    def close(self) -> None:
-        """Nothing is to be closed."""

@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from adaptoff.testbed.parts import Hardware
 
 log = logging.getLogger(__name__)
 
+MOST_READINGS = 3600
+"""of a round that are remembered: one that lasts longer teaches its last hour"""
+
 
 class RealBoard:
     """Real clocks, and heat as the sensor has it; where it is silent, the model goes on from there.
@@ -58,7 +62,11 @@ class RealBoard:
         self._model, self._since_s = EmulatedBoard(board, now_s), now_s
         self._model.opp = clocks.opp
         self._is_heard, self._is_computing = True, False
+        self._readings: deque[tuple[float, float]] = deque(maxlen=MOST_READINGS)
+        """seconds and degrees of this round, until it is known what was drawn"""
         self._look(board.idle_w, now_s)
+        self._heat_guard.start(now_s, self.temp_c)
+        self.set_opp(len(board.opps) - 1)
 
     @property
     def speed(self) -> float:
@@ -94,7 +102,10 @@ class RealBoard:
     def set_opp(self, opp: int) -> int:
         """Ask for an OPP, or what heat allows of it; returns the one that runs."""
         with self._lock:
-            self._model.opp = self._clocks.set_opp(self._heat_guard.ask(opp))
+            allowed = self._heat_guard.ask(opp)
+            self._model.opp = self._clocks.set_opp(allowed)
+            if self.opp != allowed:
+                self._guards.act("opp-refused", f"the board runs OPP {self.opp}, not {allowed}")
             return self.opp
 
     def watch(self, now_s: float) -> None:
@@ -103,17 +114,21 @@ class RealBoard:
             if not self._is_computing:
                 self._model.idle_until(now_s)
                 self._heat_guard.assume(now_s, self.temp_c)
-            before = self._heat_guard.opp
-            allowed = self._heat_guard.sample(now_s, self._measured_c())
+            before, measured_c = self._heat_guard.opp, self._measured_c()
+            if measured_c is not None:
+                self._readings.append((now_s, measured_c))
+            allowed = self._heat_guard.sample(now_s, measured_c)
             if allowed != before:
                 self._clocks.set_opp(allowed)
 
     def idle_until(self, now_s: float) -> None:
         """Nothing was computed until ``now_s``, but may be from now on."""
         with self._lock:
+            # after a round of which nothing was told, nobody knows what it drew
+            watts = math.nan if self._is_computing else self._board.idle_w
             self._is_computing = True
             self._model.idle_until(now_s)
-            self._look(self._board.idle_w, now_s)
+            self._look(watts, now_s)
 
     def work_until(self, now_s: float, device_s: float, link_s: float) -> float:
         """That much was done until ``now_s``; returns modelled joules, looks what heat left."""
@@ -128,10 +143,13 @@ class RealBoard:
             return joules
 
     def _look(self, watts: float, now_s: float) -> None:
-        """Read the sensor; ``watts`` is the mean power since it was read before."""
+        """Read the sensor; ``watts`` is the mean power since it was read before, NaN: unknown."""
         measured_c = self._measured_c()
-        self._fit.add(now_s - self._since_s, watts, math.nan if measured_c is None else measured_c)
-        self._since_s = now_s
+        self._readings.append((now_s, math.nan if measured_c is None else measured_c))
+        for at_s, temp_c in self._readings:
+            self._fit.add(at_s - self._since_s, watts, temp_c)
+            self._since_s = at_s
+        self._readings.clear()
         if measured_c is not None:
             self._model = self._modelled(measured_c, now_s)
         elif self._is_heard:
@@ -185,7 +203,7 @@ class Machine:
         if not any(domain.kind == "cpu" for domain in found):
             raise RunError(
                 f"--clocks: {self.cpu_root} has no policy that says its range: "
-                "clocks cannot be set here; without --clocks they are emulated"
+                "clocks cannot be set here; go on without --clocks"
             )
         return found
 

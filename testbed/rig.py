@@ -1,17 +1,19 @@
-"""What a loop's board is made of, and what it did in a round that is over: its telemetry.
+"""What a board is in a round, and what it did in one that is over: its telemetry.
 
-A round lasts from an answer to the next question: heat and energy are those of all that time, the
-loop's own pauses included. The seconds are the loop's; they are scaled to the batches that the
-scenario's workload names, for that is what estimates and figures speak of.
+Heat and energy are those of all the time from ``begin`` to ``read``. For a loop that is not
+adaptoff's that is from an answer to the next question, its own pauses included. Its seconds are
+scaled to the batches that the scenario's workload names, for that is what estimates and figures
+speak of.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from adaptoff.guards import Guards
 from adaptoff.local_messages import Measured
-from adaptoff.messages import Telemetry
+from adaptoff.messages import Decision, Telemetry
 from adaptoff.power_meter import PowerMeter
 from adaptoff.protocols import Board
 
@@ -19,16 +21,24 @@ MOST_S = 1e7
 """of any time that is told"""
 
 
+class Done(NamedTuple):
+    """A round of a device that is over."""
+
+    telemetry: Telemetry
+    decision: Decision
+    """as asked for: the board may have taken another OPP"""
+    decision_s: float | None
+    """wall seconds of a decision of its own, waiting for figures excluded"""
+
+
 @dataclass(frozen=True)
 class Rig:
-    """A board in real time: nothing is dilated."""
+    """A board with what is measured on it; seconds are emulated where the board is."""
 
     board: Board
     power: PowerMeter
     guards: Guards = field(default_factory=Guards)
     """the board's, and the controller's"""
-    has_clocks: bool = True
-    """whether the board's are set; else an OPP that was asked for is not missed"""
 
     def begin(self, now_s: float) -> None:
         """A round begins: what was until now is no part of it."""

@@ -49,11 +49,6 @@ class Rollout:
         self._last: Campaign | None = None
         """that was used"""
 
-    @property
-    def in_use(self) -> str | None:
-        """SHA-256 of the policy that devices were told to use."""
-        return self._last.sha256 if self._last else None
-
     def tend(self, peers: Iterable[int]) -> None:
         """Before a round of the devices at ``peers``: offer, and tell to use what all could."""
         self._look()

@@ -33,5 +33,9 @@ def estimated(work: Workload, profile: Profile, seen: Sequence[Telemetry]) -> fl
     occupied = np.minimum(server_s / total_s, 1.0)
     met = occupied[:, None] * np.minimum(1.0, total_s[:, None] / total_s[None, :])
     sharing = 1 + met.sum(0) - occupied
-    speed = (work_s * sharing).sum() / server_s.sum()
+    return bounded((work_s * sharing).sum() / server_s.sum())
+
+
+def bounded(speed: float) -> float:
+    """Reference cores that a server may have, whatever it is said to have."""
     return float(np.clip(speed, SLOWEST, FASTEST))

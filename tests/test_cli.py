@@ -46,6 +46,7 @@ def test_version_and_help_name_the_commands() -> None:
         (("evaluate", "--scenario", "demo", "--heat"), ("--heat", "--scenario")),
         (("evaluate", "--trace-scale", "5", "100"), ("--trace-scale", "--traces")),
         (("evaluate", "--dilation", "2"), ("--dilation", "--live")),
+        (("serve", "--figures-only", "--bind", "nowhere"), ("nowhere", "tcp://HOST:PORT")),
         (("freeze", "nowhere.safetensors"), ("nowhere.safetensors",)),
         (("train", "--config", "nowhere.toml"), ("nowhere.toml",)),
         (("train", "--set", "entrpy=0.5"), ("--set", "entrpy", "entropy")),
@@ -63,6 +64,21 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("adaptoff.cli", "rich.console"),
+        ("adaptoff.commands.control", "rich.console"),
+        ("adaptoff.commands.control", "torch"),
+        ("adaptoff.commands.node", "sklearn"),
+        ("adaptoff.commands.node", "scipy"),
+    ],
+)
+def test_a_board_s_memory_is_spared_what_it_does_not_need(module: str, spared: str) -> None:
+    code = f"import sys, {module}; sys.exit({spared!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_server_that_is_not_there_fails_with_one_line() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -193,6 +194,39 @@ def test_only_one_process_answers_at_a_place(task: Path, room: Path) -> None:
         ended(process)
 
 
+def test_a_service_manager_is_told(task: Path, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", f"{room}/notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{room}/notify")
+        manager.settimeout(PATIENCE_S)
+        with (
+            running(*control_alone(task, room)) as process,
+            LocalController(f"ipc://{room}/c.sock", PATIENCE_S) as controller,
+        ):
+            assert manager.recv(1000) == b"READY=1"
+            controller.next(None)
+            ended(process)
+        assert manager.recv(1000) == b"STATUS=round 0: cut 7, OPP 2: nothing was measured: native"
+        assert manager.recv(1000) == b"STOPPING=1"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
+def test_a_full_disk_ends_it_with_one_line(task: Path, room: Path) -> None:
+    with (
+        Path("/dev/full").open("w", encoding="utf-8") as full,
+        running(*control_alone(task, room, "--json"), stdout=full) as process,
+        LocalController(f"ipc://{room}/c.sock", PATIENCE_S) as controller,
+    ):
+        until((room / "c.sock").is_socket, process)
+        controller.timeout_s = 0.5
+        with pytest.raises(Deadline):
+            controller.next(None)
+        err = process.communicate(timeout=PATIENCE_S)[1]
+    assert (process.returncode, err.count("\n")) == (1, 2), err
+    assert "adaptoff: --json: standard output: No space left" in err
+    assert not (room / "c.sock").exists()
+
+
 # --- with clocks
 
 
@@ -296,6 +330,17 @@ def test_two_boards_and_a_server_that_goes_and_comes(
     assert not list(room.glob("*.sock"))
 
 
+def test_it_may_be_ended_while_it_waits_for_its_server(room: Path) -> None:
+    arguments = ("control", f"ipc://{room}/nobody", 0, "--listen", f"ipc://{room}/c.sock")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(f"{room}/nobody")
+        mute.listen()
+        mute.settimeout(PATIENCE_S)
+        with running(*arguments) as process:
+            mute.accept()[0].close()
+            ended(process)
+
+
 # --- what is wrong is said
 
 
@@ -312,6 +357,8 @@ def test_two_boards_and_a_server_that_goes_and_comes(
         (("control", "--scenario", "demo", "--listen", "tcp://0.0.0.0:1"), ("tcp://127.0.0.1:",)),
         (("control", "--scenario", "demo", "--gpu"), ("only with --clocks",)),
         (("control", "--scenario", "demo", "--policy", "nowhere"), ("nowhere",)),
+        (("control", "--scenario", "demo", "--keys", "nowhere"), ("only with ENDPOINT",)),
+        (("control", "--scenario", "demo", "--policies", __file__), ("must be a directory",)),
         (("serve", "--deadline", "3"), ("--figures-only",)),
         (("serve", "--figures-only", "--dilation", "2"), ("--dilation",)),
         (("serve", "--figures-only", "--set", "devices=[{board='slow', link='wired', count=9}]"),

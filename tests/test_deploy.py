@@ -239,6 +239,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("pi", "--user", "--prefix", "."), "--prefix"),
     (("pi", "--user", "--prefix", ".ssh"), "--prefix"),
     (("pi", "--metrics", "80 --x"), "--metrics"),
+    (("pi", "--metrics", "0.0.0.0:65536"), "0 to 65535"),
     (("pi", "--wheel", "nowhere.whl"), "--wheel nowhere.whl"),
     (("pi", "--policy", "nowhere"), "nowhere: No such file"),
     (("pi", "--keys", "nowhere"), "device-0.key: there is no such file"),

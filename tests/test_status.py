@@ -3,8 +3,9 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,6 +86,13 @@ def test_the_command_prints_a_table(shown: tuple[str, str]) -> None:
     assert "1 rounds, the last one took 2.00 s, accuracy 0.250, 2 clusters" in done.output
 
 
+def test_what_is_not_known_of_a_device_is_a_dash() -> None:
+    with exposed(FleetMetrics(1, 70.0).registry, HERE) as url:
+        done = WIDE.invoke(app, ["status", url])
+    (row,) = [line for line in done.output.split("\n") if "no" in line and "│" in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["0", "no", *["-"] * 6]
+
+
 def test_who_does_not_answer_is_named_after_the_others(shown: tuple[str, str], dead: str) -> None:
     done = CliRunner().invoke(app, ["status", shown[1], dead, "--json"])
     assert isinstance(done.exception, RunError)
@@ -154,6 +162,39 @@ def test_who_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             scrape.read(url)
 
 
+@contextmanager
+def repeating(piece: bytes, pause_s: float = 0.0) -> Iterator[str]:
+    """A server that says the same without end, until nobody listens."""
+
+    def say(server: socket.socket) -> None:
+        link, _ = server.accept()
+        with closing(link), suppress(OSError):
+            while True:
+                link.sendall(piece)
+                time.sleep(pause_s)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=say, args=(server,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n#"])
+def test_who_talks_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    monkeypatch.setattr(scrape, "MOST_BYTES", 100_000)
+    with repeating(piece) as url, pytest.raises(LinkError, match="more than 100000 bytes"):
+        scrape.read(url)
+
+
+def test_who_never_comes_to_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "WHOLE_S", 0.1)
+    with repeating(b"X: y\r\n", 0.01) as url, pytest.raises(LinkError, match=r"within 0\.1 s"):
+        scrape.read(url)
+
+
 def test_what_is_no_name_of_a_host_is_said() -> None:
     with pytest.raises(LinkError):
         scrape.read("http://a..b:9101/metrics")
@@ -203,7 +244,16 @@ def test_endpoints(endpoint: str, url: str) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "pi4.lan", "file:///etc/passwd", "tcp://127.0.0.1:5600", "pi4:99999", "a b:1", "a:1\n"],
+    [
+        "",
+        "pi4.lan",
+        "file:///etc/passwd",
+        "tcp://127.0.0.1:5600",
+        "pi4:99999",
+        "a b:1",
+        "a:1\n",
+        "a:b@c:1",
+    ],
 )
 def test_wrong_endpoints(endpoint: str) -> None:
     with pytest.raises(InputError, match="must be"):

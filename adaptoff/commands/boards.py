@@ -46,7 +46,7 @@ def parsed(words: Sequence[str]) -> list[Board]:
 
 def check_endpoint(endpoint: str) -> str:
     """The endpoint itself. Raises InputError for what no board could reach."""
-    if not ENDPOINT.fullmatch(endpoint) or int(endpoint.rpartition(":")[2]) not in range(1, 65536):
+    if not ENDPOINT.fullmatch(endpoint) or _port(endpoint) not in range(1, 65536):
         raise InputError(f"--endpoint {endpoint[:80]}: must be tcp://HOST:PORT")
     return endpoint
 
@@ -77,9 +77,13 @@ def check_run(run: str) -> Run:
 
 def check_metrics(where: str | None) -> str | None:
     """What ``--metrics`` names. Raises InputError."""
-    if where is not None and not METRICS.fullmatch(where):
-        raise InputError(f"--metrics {where[:80]}: must be PORT, or HOST:PORT")
+    if where is not None and not (METRICS.fullmatch(where) and _port(where) < 65536):
+        raise InputError(f"--metrics {where[:80]}: must be [HOST:]PORT, a port of 0 to 65535")
     return where
+
+
+def _port(place: str) -> int:
+    return int(place.rpartition(":")[2])
 
 
 def _board(word: str, place: int) -> Board:

@@ -1,9 +1,10 @@
 """``adaptoff control``: the controller of this board for a loop that adaptoff does not run."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from adaptoff import config, notify, restore
 from adaptoff.adopting import Adoption
 from adaptoff.commands.children import leave_with_stdin
 from adaptoff.controller import Controller
-from adaptoff.errors import InputError
+from adaptoff.errors import InputError, RunError
 from adaptoff.guards import Guards
 from adaptoff.local_messages import Answer, Ask
 from adaptoff.policy import Policy
@@ -75,10 +76,9 @@ def in_fleet(
 
 
 def _run(device: int, scenario: Scenario, profile: Profile, fleet: Fleet, here: Here) -> None:
-    """Answer until interrupted; then all is put back."""
+    """Answer until KeyboardInterrupt; then all is put back."""
     leave_with_stdin()
     with (
-        suppress(KeyboardInterrupt),
         LocalSocket(here.listen) as asked,
         _rigged(scenario, device, here.machine) as rig,
     ):
@@ -100,13 +100,17 @@ def _serve(asked: LocalSocket, control: Control, fleet: Fleet, here: Here) -> No
         _tell(control, said, here)
         return said
 
-    while True:
-        watchdog.alive()
-        fleet.tend()
-        asked.turn(answer, LOOK_EVERY_S)
+    try:
+        while True:
+            watchdog.alive()
+            fleet.tend()
+            asked.turn(answer, LOOK_EVERY_S)
+    finally:
+        notify.stopping()
 
 
 def _tell(control: Control, said: Answer, here: Here) -> None:
+    notify.status(f"round {said.round}: cut {said.cut}, OPP {said.opp}: {said.reason}")
     if here.metrics and control.done:
         here.metrics.round(*control.done)
     if here.json:
@@ -116,8 +120,16 @@ def _tell(control: Control, said: Answer, here: Here) -> None:
             "telemetry": control.done and control.done.telemetry,
             "guards": control.guards.counts,
         }
-        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-        sys.stdout.buffer.flush()
+        _print(msgspec.json.encode(line) + b"\n")
+
+
+def _print(line: bytes) -> None:
+    """To stdout, with nothing kept for later. Raises RunError if it is closed, or full."""
+    try:
+        while line:
+            line = line[os.write(sys.stdout.fileno(), line) :]
+    except OSError as error:
+        raise RunError(f"--json: standard output: {error.strerror}") from None
 
 
 @contextmanager
@@ -133,7 +145,7 @@ def _rigged(scenario: Scenario, device: int, machine: "Machine | None") -> Itera
     with sampled(power) if source else nullcontext():
         thermometer = Thermometer(zone, time.monotonic) if zone else None
         board = FreeBoard(said, thermometer, time.monotonic(), guards)
-        yield Rig(board, power, guards, has_clocks=False)
+        yield Rig(board, power, guards)
 
 
 def this_machine(state_dir: Path | None, *, gpu: bool) -> "Machine":

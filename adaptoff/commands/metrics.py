@@ -1,11 +1,10 @@
 """``--metrics``: a process shows its figures as long as it runs."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
-
-from rich.console import Console
 
 from adaptoff.metrics import DeviceMetrics, FleetMetrics
 from adaptoff.metrics_http import exposed, place_of
@@ -13,7 +12,6 @@ from adaptoff.metrics_rounds import Round
 from adaptoff.scenario import Scenario
 
 R = TypeVar("R", bound=Round)
-console = Console(stderr=True)
 
 
 class Followed(Protocol[R]):
@@ -62,4 +60,4 @@ def of_device(where: str, number: int) -> Iterator[DeviceMetrics]:
 
 
 def _say(url: str) -> None:
-    console.print(f"metrics: {url}", soft_wrap=True, highlight=False, markup=False)
+    print(f"metrics: {url}", file=sys.stderr)  # noqa: T201

@@ -1,7 +1,7 @@
 """``adaptoff serve`` and ``adaptoff device``: one process of the testbed each."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adaptoff import config, notify, restore
-from adaptoff.agents.clustering import Clusters
 from adaptoff.commands.children import Ready, leave_with_stdin
 from adaptoff.policy import Policy
 from adaptoff.policy_store import PolicyStore
@@ -17,14 +16,13 @@ from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario, Workload
 from adaptoff.testbed import data, device
 from adaptoff.testbed.keys import ClientKeys, ServerKeys
-from adaptoff.testbed.measure import WARM_UP, measure_profile
 from adaptoff.testbed.netcontrol import Control
 from adaptoff.testbed.real_board import Machine
 from adaptoff.testbed.rounds import MakeShaping
 from adaptoff.testbed.server import Server
 from adaptoff.testbed.shaping import AsTheyAre, Kernel, Pacing
 from adaptoff.testbed.split import single_thread
-from adaptoff.testbed.tracker import OwnCluster
+from adaptoff.testbed.tracker import Clusterer, OwnCluster
 
 if TYPE_CHECKING:
     from adaptoff.commands.metrics import Shown
@@ -50,7 +48,7 @@ def serve(
     data.load(scenario.workload.dataset, scenario.workload.data_dir)  # fails before the long part
     if measure:
         profile = _measured(profile, scenario.workload)
-    clusterer = OwnCluster if each else Clusters
+    clusterer = _clusterer(each=each)
     with Server(scenario, profile, dilation, bind, clusterer, keys, shaping, policies) as server:
         if shown:
             shown.follow(server)
@@ -70,8 +68,18 @@ def shaped(network: str | None, *, pace: bool) -> Iterator[MakeShaping]:
         yield lambda schedules, dilation: Kernel(schedules, dilation, control)
 
 
+def _clusterer(*, each: bool) -> Callable[[], Clusterer]:
+    if each:
+        return OwnCluster
+    from adaptoff.agents.clustering import Clusters  # noqa: PLC0415 - a device needs no sklearn
+
+    return Clusters
+
+
 def _measured(shipped: Profile, work: Workload) -> Profile:
     """The profile as this machine has it; seconds of classes of boards stay as they were."""
+    from adaptoff.testbed.measure import WARM_UP, measure_profile  # noqa: PLC0415 - as above
+
     each_s = sum(shipped.column("device_s", work.batch_size))
     each_s += sum(shipped.column("server_s", work.batch_size))
     passes = int(MEASURE_S / max(2 * each_s, 1e-9))  # a pass trains two batches at each cut

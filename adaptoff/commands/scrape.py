@@ -1,12 +1,13 @@
 """Reads what a process shows at /metrics; whoever answers is not trusted."""
 
+import socket
 import time
 from collections.abc import Iterator
-from http.client import HTTPException
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BytesIO
 from typing import NamedTuple
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,7 +19,7 @@ SILENT_S, WHOLE_S = 3.0, 10.0
 MOST = 2.0**53
 """of a figure: up to it floats count exactly"""
 PREFIX = "adaptoff_"
-PLAIN = {"Accept": "text/plain;version=0.0.4"}
+PLAIN = {"Accept": "text/plain;version=0.0.4", "Connection": "close"}
 
 
 class Sample(NamedTuple):
@@ -37,7 +38,7 @@ def url_of(endpoint: str) -> str:
     text = f"127.0.0.1:{endpoint}" if endpoint.isdigit() else endpoint
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        known = parts.scheme in {"http", "https"} and parts.hostname
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.username is None
         fine = known and (parts.port or "://" in text)
     except ValueError:
         raise wrong from None
@@ -50,11 +51,6 @@ def read(url: str) -> list[Sample]:
     """The samples of adaptoff that are there; raises LinkError, which says why there are none."""
     try:
         samples = list(_ours(_fetched(url)))
-    except HTTPError as error:
-        error.close()
-        raise LinkError(f"HTTP status {error.code}") from None
-    except URLError as error:
-        raise LinkError(_said(error.reason)) from None
     except (OSError, HTTPException, UnicodeError) as error:  # the last for no name of a host
         raise LinkError(_said(error)) from None
     if not samples:
@@ -62,25 +58,37 @@ def read(url: str) -> list[Sample]:
     return samples
 
 
-class _Stay(HTTPRedirectHandler):
-    """Nobody sends us elsewhere."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
 def _fetched(url: str) -> str:
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    host, port = parts.hostname or "", parts.port or kind.default_port
+    with closing(kind(host, port, timeout=SILENT_S)) as talk:
+        talk.request("GET", parts._replace(scheme="", netloc="").geturl(), headers=PLAIN)
+        answer = HTTPResponse(_Heard(_all_of(talk.sock)))  # type: ignore[arg-type]
+    answer.begin()
+    if answer.status != 200:  # nobody sends us elsewhere
+        raise LinkError(f"HTTP status {answer.status}")
+    return answer.read().decode(errors="replace")
+
+
+def _all_of(link: socket.socket) -> bytes:
+    """All until the other end hangs up: headers may be endless, too."""
     until_s = time.monotonic() + WHOLE_S
-    opener, request = build_opener(ProxyHandler({}), _Stay), Request(url, headers=PLAIN)  # noqa: S310
-    with opener.open(request, timeout=SILENT_S) as answer:
-        data = bytearray()
-        while piece := answer.read1(65536):
-            data += piece
-            if len(data) > MOST_BYTES:
-                raise LinkError(f"more than {MOST_BYTES} bytes")
-            if time.monotonic() > until_s:
-                raise LinkError(f"not all of it came within {WHOLE_S:g} s")
-    return data.decode(errors="replace")
+    data = bytearray()
+    while piece := link.recv(65536):
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise LinkError(f"more than {MOST_BYTES} bytes")
+        if time.monotonic() > until_s:
+            raise LinkError(f"not all of it came within {WHOLE_S:g} s")
+    return bytes(data)
+
+
+class _Heard(BytesIO):
+    """What HTTPResponse takes for a socket."""
+
+    def makefile(self, _mode: str) -> BytesIO:
+        return self
 
 
 def _ours(text: str) -> Iterator[Sample]:

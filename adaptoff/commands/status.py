@@ -147,7 +147,7 @@ def _row(seen: dict[str, Any]) -> list[str]:
         str(seen["device"]),
         {None: "-", True: "yes", False: "no"}[seen["alive"]],
         _number(seen["round_s"], 2),
-        f"{_number(seen['cut'], 0)}@{_number(seen['opp'], 0)}",
+        "-" if seen["cut"] is None else f"{seen['cut']}@{_number(seen['opp'], 0)}",
         _number(seen["temp_c"], 1),
         *(_number(None if rate is None else rate / 1e6, 1) for rate in rates),
         "-" if seen["guards"] is None else acted or "none",

@@ -36,7 +36,7 @@ def all_kinds() -> list[Kind]:
 
 def _of_clocks() -> list[Kind]:
     return [
-        Kind("file missing", clock_faults.files_missing, 5, ("opp-refused",), clocks=True),
+        Kind("file missing", clock_faults.files_missing, 5, clocks=True),
         Kind("EACCES", clock_faults.not_allowed, 5, ("opp-refused",), clocks=True),
         Kind("EINVAL", clock_faults.not_valid, 5, ("opp-refused",), clocks=True),
         Kind("other table", clock_faults.other_table, 10, clocks=True),

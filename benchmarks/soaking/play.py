@@ -63,10 +63,7 @@ def play(parts: Any, around: Surroundings, number: int, figures: FleetFigures | 
 
 def _take(parts: Any, decision: Decision) -> Row:  # noqa: ANN401
     asked = parts.controller.row = decision.row
-    taken = Row(cut=asked.cut, opp=parts.board.set_opp(asked.opp))
-    if taken.opp != asked.opp:
-        parts.controller.guards.act("opp-refused", f"{taken.opp}, not {asked.opp}")
-    return taken
+    return Row(cut=asked.cut, opp=parts.board.set_opp(asked.opp))
 
 
 def _work(around: Surroundings, taken: Row, columns: Columns) -> float:

@@ -4,13 +4,11 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-import safetensors.numpy
 from msgspec.structs import replace
 
 from adaptoff import config, policy
@@ -21,7 +19,7 @@ from adaptoff.figures import View, view
 from adaptoff.foresight import foresee
 from adaptoff.guards import Guards
 from adaptoff.messages import FleetFigures, Row
-from adaptoff.observation import FEATURES, SCHEMA
+from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
@@ -188,65 +186,6 @@ def test_stale_figures_keep_the_row(
     late = controller.next(figures.round + 2, figures)
     assert (late.row, late.source) == (chosen.row, "kept")
     assert counted(controller) == {"stale": 1}
-
-
-def test_a_policy_is_adopted_and_decides(
-    scenario: Scenario, profile: Profile, figures: FleetFigures, tmp_path: Path
-) -> None:
-    policy.save(WORST, tmp_path / "new")
-    controller = Controller(0, scenario, profile, BEST)
-    assert controller.adopt(tmp_path / "new")
-    decided, wanted = (
-        each.next(4, figures) for each in (controller, Controller(0, scenario, profile, WORST))
-    )
-    assert decided == wanted
-    assert decided != Controller(0, scenario, profile, BEST).next(4, figures)
-    assert "policy-refused" not in counted(controller)
-
-
-def of_schema(number: int) -> bytes:
-    """A policy file that says that it is of this schema."""
-    tensors = {"0.weight": BEST.layers[0][0], "0.bias": BEST.layers[0][1]}
-    return safetensors.numpy.save(tensors, {"schema": str(number), "features": "[]"})
-
-
-def damaged() -> bytes:
-    """A policy file of which one byte of the last bias was changed."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "policy"
-        policy.save(BEST, path)
-        data = bytearray(path.read_bytes())
-    data[-2] ^= 1
-    return bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("content", "field"),
-    [
-        (of_schema(SCHEMA + 1), "field schema"),
-        (of_schema(SCHEMA), "field features"),
-        (damaged(), "field sha256"),
-        (b"junk", "not a policy file"),
-        (None, "No such file"),
-    ],
-    ids=["schema", "features", "damaged", "junk", "missing"],
-)
-def test_what_is_no_policy_keeps_the_one_before_and_is_named(
-    scenario: Scenario, profile: Profile, figures: FleetFigures, tmp_path: Path,
-    caplog: pytest.LogCaptureFixture, content: bytes | None, field: str,
-) -> None:  # fmt: skip
-    path = tmp_path / "new"
-    if content is not None:
-        path.write_bytes(content)
-    controller = Controller(0, scenario, profile, BEST)
-    with caplog.at_level(logging.WARNING):
-        assert [controller.adopt(path) for _ in range(2)] == [False, False]
-    assert controller.policy is BEST
-    assert controller.next(4, figures).source == "policy"
-    assert counted(controller) == {"policy-refused": 2}
-    assert caplog.text.count("guard policy-refused") == 1
-    assert f"{path}: " in caplog.text
-    assert field in caplog.text
 
 
 def test_guards_can_be_shared(scenario: Scenario, profile: Profile) -> None:

@@ -156,6 +156,17 @@ def test_rates_stay_numbers_whatever_is_measured(
             assert 0 <= age <= MAX_AGE
 
 
+@given(device_s=st.sampled_from([1e-300, 1e-9, 1e7]), bps=st.sampled_from([1e-300, 1e13]))
+def test_whatever_a_first_round_claims_can_be_sent(
+    fleet: Fleet, device_s: float, bps: float
+) -> None:
+    state = estimate.initial(fleet, outcome(device_s=device_s, up_bps=bps, down_bps=bps))
+    state = estimate.update(fleet, state, outcome())
+    for name, value in vars(state).items():
+        assert np.isfinite(value).all(), name
+        assert np.abs(value).max() <= 1e13, name  # the wire's bound
+
+
 def test_the_reference_is_the_modelled_native_round(fleet: Fleet) -> None:
     state = estimate.initial(fleet, outcome(down_bps=40e6))
     seconds = 0.16 / 0.2 + 8e6 / 20e6 + 8e6 / 40e6

@@ -51,6 +51,12 @@ def shipped() -> dict[str, object]:
     return policies.default().provenance
 
 
+def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PolicyError, match="file: must be a directory"):
+        PolicyStore(tmp_path / "file")
+
+
 def test_taken_used_and_taken_back(store: PolicyStore, three: list[bytes]) -> None:
     assert store.current().provenance == shipped()
     digests = [store.take(data) for data in three]

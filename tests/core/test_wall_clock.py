@@ -10,7 +10,8 @@ from adaptoff.guards import Guards
 from adaptoff.wall_clock import StepWatch
 
 ROOT = Path(adaptoff.__file__).parent
-MODULES = sorted([*ROOT.glob("*.py"), *(ROOT / "testbed").glob("*.py")])
+FOLDERS = ROOT, ROOT / "commands", ROOT / "testbed"
+MODULES = sorted(path for folder in FOLDERS for path in folder.glob("*.py"))
 WALL = {
     ("time", "time"), ("time", "time_ns"), ("time", "localtime"), ("time", "gmtime"),
     ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"),

@@ -235,7 +235,7 @@ class Board:
         self.controller = Controller(device, task.scenario, task.profile, policy.default())
         guards, power = self.controller.guards, PowerMeter(None, time.monotonic)
         board = FreeBoard(task.scenario.board_of(device), None, time.monotonic(), guards)
-        rig = Rig(board, power, guards, has_clocks=False)
+        rig = Rig(board, power, guards)
         self.control = Control(self.controller, rig, self.fleet)
         report = self.fleet.report
 
@@ -480,6 +480,15 @@ def test_who_may_not_take_part_is_told_why(
         assert isinstance(answer, Fault)
         assert words in answer.reason
         assert (set(server.present), server.refused) == ({0}, 1)
+
+
+def test_a_peer_is_one_device_alone(scenario: Scenario, profile: Profile) -> None:
+    with serving(FleetServer(scenario, profile)) as server:
+        with Link.connect(server.endpoint) as link:
+            for device in (1, 2):
+                link.send(replace(HELLO, device=device))
+            until(lambda: 1 in server.present)
+        until(lambda: server.present == set())  # none of them is here for ever
 
 
 def test_a_key_opens_its_own_name_alone(

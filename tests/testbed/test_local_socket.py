@@ -279,6 +279,7 @@ def test_what_is_read_is_what_was_said() -> None:
 @pytest.mark.parametrize(
     "endpoint",
     ["tcp://0.0.0.0:5700", "tcp://10.0.0.7:5700", "tcp://*:5700", "tcp://example.org:1",
+     "tcp://127.0.0.1:99999", "tcp://127.0.0.1:http", "tcp://127.0.0.1:", "tcp://127.0.0.1",
      "inproc://here", "ipc://@abstract", "ipc://*", "ipc://", "udp://127.0.0.1:1", "nonsense", ""],
 )  # fmt: skip
 def test_beyond_this_machine_is_refused(endpoint: str) -> None:
@@ -339,6 +340,23 @@ def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
         assert controller.next(None).cut == 2
 
 
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_is_no_socket_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    tmp_path.chmod(0o700)
+    path, other = tmp_path / "c.sock", tmp_path / "other"
+    other.write_text("precious")
+    make = {
+        "file": lambda: path.write_text("precious"),
+        "directory": path.mkdir,
+        "link": lambda: path.symlink_to(other),
+    }
+    make[kind]()
+    with pytest.raises(InputError, match=r"c\.sock: is there already, and is no socket"):
+        LocalSocket(f"ipc://{path}")
+    assert path.is_dir() or path.read_text() == "precious"
+    assert path.is_symlink() == (kind == "link")
+
+
 def test_a_path_that_is_too_long_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     for end in (LocalSocket, LocalController):
@@ -357,6 +375,7 @@ def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     mine = f"ipc://{tmp_path}/adaptoff/control.sock"
+    monkeypatch.setattr(local_place, "SYSTEM", f"ipc://{tmp_path}/nobody")
     assert local_place.default_endpoint() == local_place.found_endpoint() == mine
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     with pytest.raises(InputError, match="XDG_RUNTIME_DIR is not set"):

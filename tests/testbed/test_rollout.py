@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,23 @@ import pytest
 from adaptoff import config, policy
 from adaptoff.adopting import Adoption
 from adaptoff.controller import Controller
-from adaptoff.messages import AnyMessage, NewPolicy, PolicyAnswer, UsePolicy
+from adaptoff.messages import (
+    AnyMessage,
+    Bye,
+    Decision,
+    NewPolicy,
+    PolicyAnswer,
+    RoundStart,
+    UsePolicy,
+    Welcome,
+)  # fmt: skip
+from adaptoff.observation import FEATURES, SCHEMA
 from adaptoff.policy_store import CURRENT, PolicyStore
 from adaptoff.testbed import device, rounds
+from adaptoff.testbed.link import Link
 from adaptoff.testbed.rollout import Rollout
 from adaptoff.testbed.tracker import OwnCluster
-from tests.testbed.test_live import PATIENCE_S, SEED, Bed, greedy, until
+from tests.testbed.test_live import PATIENCE_S, SEED, Bed, greedy, scenario, until
 
 
 def saved(path: Path, bias: float) -> bytes:
@@ -75,7 +87,6 @@ def test_all_use_what_all_could(store: PolicyStore, first: bytes) -> None:
     fleet.rollout.tend([1, 2])
     fleet.rollout.tend([1, 2])
     assert fleet.offered == fleet.used == [(1, digest(first)), (2, digest(first))]
-    assert fleet.rollout.in_use == digest(first)
 
 
 def test_nobody_uses_what_one_has_not_answered(store: PolicyStore, first: bytes) -> None:
@@ -101,7 +112,6 @@ def test_nobody_uses_what_one_refuses(store: PolicyStore, first: bytes, second: 
     fleet.rollout.tend([1, 2, 3])  # who joins now is given what the others have
     assert digest(second) not in dict(fleet.used).values()
     assert (3, digest(first)) in fleet.used
-    assert fleet.rollout.in_use == digest(first)
 
 
 def test_who_joins_late_and_refuses_stops_nobody(store: PolicyStore, first: bytes) -> None:
@@ -160,25 +170,32 @@ def test_a_policy_is_used_when_the_server_says_so(
     assert store.current().layers[-1][1] == 1.0
 
 
+def of_schema(*numbers: int) -> list[bytes]:
+    return [f'"schema": "{number}"'.encode() for number in numbers]
+
+
 @pytest.mark.parametrize(
     ("spoil", "field"),
     [
         (lambda data: data[:-1], "not a policy file"),
-        (lambda data: data.replace(b'"schema": "3"', b'"schema": "2"'), "field schema"),
+        (lambda data: data.replace(*of_schema(SCHEMA, SCHEMA - 1)), "field schema"),
+        (lambda data: data.replace(FEATURES[0].encode(), b"x" * len(FEATURES[0]), 1), "features"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "field sha256"),
         (lambda data: b"", "not a policy file"),
     ],
 )
 def test_what_is_no_policy_is_refused_and_counted(
-    controller: Controller, first: bytes, spoil, field: str
-) -> None:
+    controller: Controller, first: bytes, spoil: Callable[[bytes], bytes], field: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     adoption, before = Adoption(controller), controller.policy
     spoilt = spoil(first)
-    answer = adoption.check(*offer(spoilt))
-    assert field in answer.refused
+    answers = [adoption.check(*offer(spoilt)) for _ in range(2)]
+    assert all(field in answer.refused for answer in answers)
     adoption.use(UsePolicy(sha256=digest(spoilt)))
     assert controller.policy is before
-    assert controller.guards.counts["policy-refused"] == 1
+    assert controller.guards.counts["policy-refused"] == 2
+    assert caplog.text.count("guard policy-refused: the server's policy") == 1
 
 
 def test_bytes_of_another_digest_or_type_are_refused(controller: Controller, first: bytes) -> None:
@@ -227,3 +244,22 @@ def test_devices_of_a_testbed_take_a_policy_and_give_it_back(
         driver.apply_local()
     assert biases() == [1.0, 1.0]
     assert [decision.source for decision in driver.report.decisions] == ["policy"] * 2
+
+
+def test_a_late_device_is_told_as_well(store: PolicyStore, first: bytes) -> None:
+    """It waits for weights that never come: the server has gone on to the next round."""
+    task = scenario()
+    welcome = Welcome(scenario=task, profile=config.profile_of(task), dilation=1.0, paced=False)
+    with Link.bind() as server, ThreadPoolExecutor(1) as pool:
+        late = pool.submit(device.run, server.endpoint, 0, greedy(), store=store)
+        peer = server.recv(PATIENCE_S).peer
+        server.send(welcome, to=peer)
+        message, arrays = offer(first)
+        server.send(message, arrays, to=peer)
+        assert server.recv(PATIENCE_S).message == PolicyAnswer(sha256=digest(first))
+        server.send(RoundStart(round=0, seed=0, row=None, figures=None), to=peer)
+        assert isinstance(server.recv(PATIENCE_S).message, Decision)
+        server.send(UsePolicy(sha256=digest(first)), to=peer)
+        server.send(Bye(), to=peer)
+        late.result(PATIENCE_S)
+    assert store.current().layers[-1][1] == 1.0
