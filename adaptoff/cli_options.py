@@ -1,18 +1,18 @@
 """Options and output that commands have in common."""
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from adaptoff import policy
 from adaptoff.errors import InputError
+from adaptoff.local_place import is_port
 from adaptoff.policy_store import PolicyStore
 from adaptoff.scenario import Scenario
+from adaptoff.stdout import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +94,7 @@ def console() -> "Console":
 
 def print_json(result: dict[str, Any]) -> None:
     """One document on stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+    say(result)
 
 
 def net_of(kind: str) -> "Kind":
@@ -109,7 +109,8 @@ def net_of(kind: str) -> "Kind":
 
 def endpoint_of(text: str) -> str:
     """An endpoint of a server; raises InputError naming what is allowed."""
-    if not text.startswith(("tcp://", "ipc://")):
+    is_tcp = text.startswith("tcp://") and is_port(text.rpartition(":")[2])
+    if not (is_tcp or text.startswith("ipc://")):
         raise InputError(f"{text[:80]}: must be tcp://HOST:PORT, or ipc://FILE")
     return text
 

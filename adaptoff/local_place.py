@@ -89,9 +89,14 @@ def make_directory(directory: Path) -> None:
         raise InputError(f"{directory}: must be yours or root's")
 
 
+def is_port(text: str) -> bool:
+    """Of TCP, or * for any that is free; ZeroMQ takes another one where a number is too high."""
+    return text == "*" or (text.isascii() and text.isdecimal() and int(text[:6]) <= MAX_PORT)
+
+
 def _is_on_loopback(address: str) -> bool:
     host, _, port = address.rpartition(":")
-    if port != "*" and not (port.isascii() and port.isdecimal() and int(port[:6]) <= MAX_PORT):
+    if not is_port(port):
         return False
     try:
         numeric = host.removeprefix("[").removesuffix("]")

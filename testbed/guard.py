@@ -6,6 +6,7 @@ thread or an event loop of its own, and cannot say who was refused.
 
 import collections
 import logging
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import recv_monitor_message
 
 from adaptoff.errors import KeysError
 from adaptoff.testbed.keyfiles import AUTHORIZED, read_authorized
@@ -21,6 +21,8 @@ from adaptoff.testbed.keys import ClientKeys, ServerKeys
 
 log = logging.getLogger(__name__)
 
+EVENT = struct.Struct("=Hi")
+"""of a monitor: number and value; pyzmq's own reader would load asyncio and ssl on a board"""
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 LOG_S = 1.0
 """between two lines about refusals: whoever knocks must not fill the log"""
@@ -131,9 +133,10 @@ class Events:
         """What has happened since the last time."""
         while True:
             try:
-                yield recv_monitor_message(self.socket, zmq.NOBLOCK)["event"]
+                said = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            yield EVENT.unpack(said[0])[0]
 
     def close(self) -> None:
         """End the watch; before the watched socket is closed."""

@@ -45,6 +45,7 @@ def test_version_and_help_name_the_commands() -> None:
         (("evaluate", "--traces", "nowhere"), ("--traces nowhere",)),
         (("evaluate", "--scenario", "demo", "--heat"), ("--heat", "--scenario")),
         (("evaluate", "--trace-scale", "5", "100"), ("--trace-scale", "--traces")),
+        (("device", "tcp://127.0.0.1:65536", "0"), ("tcp://HOST:PORT",)),
         (("evaluate", "--dilation", "2"), ("--dilation", "--live")),
         (("serve", "--figures-only", "--bind", "nowhere"), ("nowhere", "tcp://HOST:PORT")),
         (("freeze", "nowhere.safetensors"), ("nowhere.safetensors",)),

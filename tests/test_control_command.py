@@ -223,7 +223,7 @@ def test_a_full_disk_ends_it_with_one_line(task: Path, room: Path) -> None:
             controller.next(None)
         err = process.communicate(timeout=PATIENCE_S)[1]
     assert (process.returncode, err.count("\n")) == (1, 2), err
-    assert "adaptoff: --json: standard output: No space left" in err
+    assert "adaptoff: standard output: No space left" in err
     assert not (room / "c.sock").exists()
 
 

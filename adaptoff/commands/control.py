@@ -1,6 +1,5 @@
 """``adaptoff control``: the controller of this board for a loop that adaptoff does not run."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from adaptoff import config, notify, restore
 from adaptoff.adopting import Adoption
 from adaptoff.commands.children import leave_with_stdin
 from adaptoff.controller import Controller
-from adaptoff.errors import InputError, RunError
+from adaptoff.errors import InputError
 from adaptoff.guards import Guards
 from adaptoff.local_messages import Answer, Ask
 from adaptoff.policy import Policy
@@ -25,6 +22,7 @@ from adaptoff.power_meter import PowerMeter, sampled
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.sensors import Thermometer, find_zone
+from adaptoff.stdout import say
 from adaptoff.testbed.control import Control, Fleet
 from adaptoff.testbed.fleet_link import FleetLink
 from adaptoff.testbed.free_board import FreeBoard
@@ -120,16 +118,7 @@ def _tell(control: Control, said: Answer, here: Here) -> None:
             "telemetry": control.done and control.done.telemetry,
             "guards": control.guards.counts,
         }
-        _print(msgspec.json.encode(line) + b"\n")
-
-
-def _print(line: bytes) -> None:
-    """To stdout, with nothing kept for later. Raises RunError if it is closed, or full."""
-    try:
-        while line:
-            line = line[os.write(sys.stdout.fileno(), line) :]
-    except OSError as error:
-        raise RunError(f"--json: standard output: {error.strerror}") from None
+        say(line)
 
 
 @contextmanager

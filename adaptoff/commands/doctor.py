@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from adaptoff import config, policy
@@ -21,15 +22,16 @@ from adaptoff.errors import AdaptoffError
 EXTRAS = {
     "train": ("gymnasium", "stable-baselines3", "torch"),
     "testbed": ("torch", "psutil", "pyroute2"),
+    "metrics": ("prometheus-client",),
 }
 SLEEP_S = 0.001
 CLASSES = Path("/sys/class")
 POWER = ["powercap/intel-rapl:*", "hwmon/hwmon*/power*_input", "hwmon/hwmon*/curr*_input"]
 CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
 WHATS = (
-    "extra train", "extra testbed", "cores", "clock", "1 ms sleep", "cpufreq", "cpu quota",
-    "thermal zones", "power sensors", "namespaces", "tbf", "htb", "netem", "relay", "nft",
-    "delay and loss", "links", "default policy", "scenarios",
+    "extra train", "extra testbed", "extra metrics", "cores", "clock", "1 ms sleep", "cpufreq",
+    "cpu quota", "thermal zones", "power sensors", "namespaces", "tbf", "htb", "netem", "relay",
+    "nft", "delay and loss", "links", "default policy", "scenarios",
 )  # fmt: skip
 """stable: scripts may look for them"""
 
@@ -55,7 +57,7 @@ def show(findings: list[Finding], console: Console) -> None:
     """As a table."""
     table = Table(Column("what", no_wrap=True), "found", "used")
     for finding in findings:
-        table.add_row(finding.what, finding.found, finding.used)
+        table.add_row(finding.what, escape(finding.found), escape(finding.used))
     console.print(table)
 
 

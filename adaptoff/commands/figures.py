@@ -1,12 +1,9 @@
 """``adaptoff serve --figures-only``: a fleet server for devices that control themselves."""
 
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from adaptoff import config, notify
 from adaptoff.commands.children import Ready, leave_with_stdin
@@ -14,6 +11,7 @@ from adaptoff.errors import InputError
 from adaptoff.messages import MAX_CLUSTERS
 from adaptoff.policy_store import PolicyStore
 from adaptoff.scenario import Scenario
+from adaptoff.stdout import say
 from adaptoff.testbed.fleet_server import FleetServer
 from adaptoff.testbed.keys import ServerKeys
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
@@ -37,8 +35,7 @@ def serve(
         if shown:
             shown.follow(server)
         ready = Ready(endpoint=server.endpoint, metrics=shown.url if shown else None)
-        sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
-        sys.stdout.buffer.flush()
+        say(ready)
         notify.ready()
         with suppress(KeyboardInterrupt):
             server.serve()

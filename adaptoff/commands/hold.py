@@ -5,11 +5,9 @@ their standard input end, and end too.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 
-import msgspec
 from msgspec import structs
 
 from adaptoff import config
@@ -20,6 +18,7 @@ from adaptoff.commands.standing import State
 from adaptoff.commands.wires import Kind, Wires, choose, strung
 from adaptoff.errors import AdaptoffError, PeerLost
 from adaptoff.scenario import Scenario
+from adaptoff.stdout import say
 
 LOOK_EVERY_S = 0.5
 
@@ -53,8 +52,7 @@ def _stand(
             keys=str(wires.keys) if wires.keys else None, dilation=dilation, devices=count,
         )  # fmt: skip
         standing.write(state)
-        sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
-        sys.stdout.buffer.flush()
+        say(state)
         _watch(state, wires, children)
 
 

@@ -1,6 +1,5 @@
 """``adaptoff serve`` and ``adaptoff device``: one process of the testbed each."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from adaptoff.policy import Policy
 from adaptoff.policy_store import PolicyStore
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario, Workload
+from adaptoff.stdout import say
 from adaptoff.testbed import data, device
 from adaptoff.testbed.keys import ClientKeys, ServerKeys
 from adaptoff.testbed.netcontrol import Control
@@ -53,8 +53,7 @@ def serve(
         if shown:
             shown.follow(server)
         ready = Ready(endpoint=server.endpoint, metrics=shown.url if shown else None)
-        sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
-        sys.stdout.buffer.flush()
+        say(ready)
         server.serve(stay=stay)
 
 
