@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptoff import config
+from adaptoff.cli_clocks import (
+    ClocksOption,
+    DryRunOption,
+    GpuOption,
+    StateDirOption,
+    machine_of,
+    print_rehearsed,
+)
 from adaptoff.cli_options import (
     DilationOption,
     EachOption,
@@ -175,21 +183,10 @@ def device(
         str | None,
         typer.Option(help="Where this device has its data set, if not where the scenario says."),
     ] = None,
-    clocks: Annotated[
-        bool,
-        typer.Option("--clocks", help="Set this board's own clocks, and put them back at the end."),
-    ] = False,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="With --clocks: set its GPU's clock, too.")
-    ] = False,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(help="With --clocks: where to write down what 'adaptoff restore' puts back."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="With --clocks: print what each clock step would write."),
-    ] = False,
+    clocks: ClocksOption = False,
+    gpu: GpuOption = False,
+    state_dir: StateDirOption = None,
+    dry_run: DryRunOption = False,
     keys: KeysOption = None,
     insecure: InsecureOption = False,
     metrics: MetricsOption = None,
@@ -211,12 +208,9 @@ def device(
     from adaptoff.testbed.keys import client_name, for_client
 
     endpoint_of(endpoint)
-    if (gpu or state_dir or dry_run) and not clocks:
-        raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
-    machine = node.this_machine(state_dir, gpu=gpu) if clocks else None
+    machine = machine_of(state_dir, clocks=clocks, gpu=gpu, dry_run=dry_run)
     if machine and dry_run:
-        for path, value in machine.rehearsed():
-            print(path, value)  # noqa: T201
+        print_rehearsed(machine)
         return
     secured = for_client(endpoint, client_name("device", number), keys, insecure=insecure)
     policy, store = kept_policy(policy_, policies)

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adaptoff import config, local_place
+from adaptoff.cli_clocks import (
+    ClocksOption,
+    DryRunOption,
+    GpuOption,
+    StateDirOption,
+    machine_of,
+    print_rehearsed,
+)
 from adaptoff.cli_options import (
     InsecureOption,
     KeysOption,
@@ -57,21 +65,10 @@ def control(
             min=0.1, max=MOST_PATIENCE_S, help="Seconds to wait for the fleet's figures of a round."
         ),
     ] = PATIENCE_S,
-    clocks: Annotated[
-        bool,
-        typer.Option("--clocks", help="Set this board's own clocks, and put them back at the end."),
-    ] = False,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="With --clocks: set its GPU's clock, too.")
-    ] = False,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(help="With --clocks: where to write down what 'adaptoff restore' puts back."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="With --clocks: print what each clock step would write."),
-    ] = False,
+    clocks: ClocksOption = False,
+    gpu: GpuOption = False,
+    state_dir: StateDirOption = None,
+    dry_run: DryRunOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON to stdout for each answer.")
     ] = False,
@@ -94,12 +91,10 @@ def control(
     _check(endpoint, number, scenario, alone=bool(scenario or set_ or device is not None))
     if endpoint is None and (keys or insecure):
         raise InputError("--keys, --insecure: only with ENDPOINT")
-    if (gpu or state_dir or dry_run) and not clocks:
-        raise InputError("--gpu, --state-dir, --dry-run: only with --clocks")
-    machine = command.this_machine(state_dir, gpu=gpu) if clocks else None
+    # which cores train is the loop's business
+    machine = machine_of(state_dir, clocks=clocks, gpu=gpu, dry_run=dry_run, pin=False)
     if machine and dry_run:
-        for path, value in machine.rehearsed():
-            print(path, value)  # noqa: T201
+        print_rehearsed(machine)
         return
     if machine:
         machine.domains()  # without any there is nothing to join for

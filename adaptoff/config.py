@@ -52,9 +52,7 @@ def find_profile(source: str) -> Profile:
     try:
         text = Path(source).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no possible file name
-        raise ProfileError(
-            f"{source}: neither a readable file nor one of {', '.join(names)}: {error}"
-        ) from None
+        raise ProfileError(_not_found(source, names, error)) from None
     return profiles.decode(lambda: text, source)
 
 
@@ -84,10 +82,12 @@ def _read(source: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no possible file name
-        names = ", ".join(shipped())
-        raise ScenarioError(
-            f"{source}: neither a readable file nor one of {names}: {error}"
-        ) from None
+        raise ScenarioError(_not_found(source, shipped(), error)) from None
+
+
+def _not_found(source: str, names: list[str], error: OSError | ValueError) -> str:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{source}: neither a readable file nor one of {', '.join(names)}: {reason}"
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

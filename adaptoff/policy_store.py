@@ -143,10 +143,11 @@ class PolicyStore:
                 yield
             finally:
                 os.close(handle)
-        except FileNotFoundError:
-            raise PolicyError(f"{self.directory}: no policy was ever taken there") from None
         except OSError as error:
-            raise RunError(f"{error.filename or self.directory}: {error.strerror}") from None
+            if not make and isinstance(error, FileNotFoundError):
+                raise PolicyError(f"{self.directory}: no policy was ever taken there") from None
+            can = "cannot be made or written to"
+            raise RunError(f"{self.directory}: {can}: {error.strerror}") from None
 
     def _tidy(self) -> None:
         """After a process that died; nobody else is writing now."""

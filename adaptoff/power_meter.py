@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +58,10 @@ class PowerMeter:
 
 
 @contextmanager
-def sampled(meter: PowerMeter, every_s: float = 0.1) -> Iterator[None]:
-    """Samples in a thread of its own for as long as the context lasts."""
-    with repeated(meter.sample, every_s, "power"):
-        yield
+def metered(
+    source: Source | None, monotonic: Callable[[], float], every_s: float = 0.1
+) -> Iterator[PowerMeter]:
+    """A meter, whose sensor is sampled in a thread of its own for as long as the context lasts."""
+    meter = PowerMeter(source, monotonic)
+    with repeated(meter.sample, every_s, "power") if source else nullcontext():
+        yield meter

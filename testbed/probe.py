@@ -89,8 +89,15 @@ def _try(flags: str) -> Trial:
     try:
         return msgspec.json.decode(done.stdout, type=Trial)
     except msgspec.DecodeError:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        return Trial(Ability(said[-1] if said else "the trial said nothing"))
+        return Trial(Ability(_reason(done.stderr.decode(errors="replace"))))
+
+
+def _reason(stderr: str) -> str:
+    """Why a trial told nothing."""
+    said = stderr.strip().splitlines()
+    if said and said[-1].startswith(ModuleNotFoundError.__name__):
+        return "needs adaptoff[testbed]"
+    return said[-1] if said else "the trial said nothing"
 
 
 def _cpu_quota() -> Ability:

@@ -25,7 +25,7 @@ from adaptoff.guards import Guards
 from adaptoff.heat_fit import Heat, HeatFit
 from adaptoff.heat_guard import EVERY_S, HeatGuard
 from adaptoff.power import HWMON_ROOT, POWERCAP_ROOT, find_power
-from adaptoff.power_meter import PowerMeter, sampled
+from adaptoff.power_meter import metered
 from adaptoff.scenario import Board
 from adaptoff.sensors import THERMAL_ROOT, Thermometer, find_zone
 from adaptoff.sysfs import Sysfs
@@ -227,10 +227,11 @@ class Machine:
                 "slowed: serve with --dilation 1"
             )
         opps_mhz, domains, guards = [opp.mhz for opp in board.opps], self.domains(), Guards()
+        source = find_power(self.hwmon_root, self.powercap_root, self.sysfs)
         with (
             dvfs.held(opps_mhz, self.state_dir, domains, gpu=self.gpu) as clocks,
             self._pinned(domains),
-            self._metered() as power,
+            metered(source, self.monotonic) as power,
         ):
             real = self._board(board, clocks, guards, limit_c)
             with repeated(lambda: real.watch(self.monotonic()), EVERY_S, "heat"):
@@ -249,10 +250,3 @@ class Machine:
         if not (several if self.pin is None else self.pin):
             return nullcontext()
         return pinned(fast_cpus(domains), self.scheduler)
-
-    @contextmanager
-    def _metered(self) -> Iterator[PowerMeter]:
-        source = find_power(self.hwmon_root, self.powercap_root, self.sysfs)
-        power = PowerMeter(source, self.monotonic)
-        with sampled(power) if source else nullcontext():
-            yield power

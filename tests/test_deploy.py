@@ -262,6 +262,18 @@ def test_wrong_input_reaches_nobody(
     assert made.asked() == []
 
 
+def test_boards_must_be_told_where_the_server_is() -> None:
+    done = CliRunner().invoke(app, ["deploy", "pi", "--insecure"])
+    assert isinstance(done.exception, InputError)
+    assert "needs --endpoint tcp://HOST:PORT" in str(done.exception)
+
+
+@pytest.mark.parametrize("option", ["--unit", "--remove"])
+def test_without_a_server_to_reach_none_is_named(option: str) -> None:
+    done = CliRunner().invoke(app, ["deploy", "pi", option, "--dry-run"])
+    assert (done.exit_code, bool(done.stdout)) == (0, True)
+
+
 def test_hosts_and_their_devices() -> None:
     assert parsed(["a", "me@b.local=7", "fe80::1%eth0"]) == [
         Board("a", 0), Board("me@b.local", 7), Board("fe80::1%eth0", 2),

@@ -66,9 +66,14 @@ def test_without_namespaces_links_are_paced_and_why_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = found_with(NOTHING, monkeypatch)
-    assert found["namespaces"] == (f"no: {NO.why_not}; {NO.why_not}", doctor_net.PACED)
-    assert found["links"] == ("--net auto takes pace", f"{NO.why_not}; {NO.why_not}")
+    assert found["namespaces"] == (f"no: {NO.why_not}", doctor_net.PACED)
+    assert found["links"] == ("--net auto takes pace", NO.why_not)
     assert found["cpu quota"][0] == f"no: {NO.why_not}"
+
+
+def test_either_kind_of_namespaces_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = abilities(root_namespaces=Ability("not root"), rootless_namespaces=NO)
+    assert found_with(able, monkeypatch)["links"][1] == f"not root; {NO.why_not}"
 
 
 @pytest.mark.parametrize("able", [abilities(), NOTHING], ids=["able", "unable"])

@@ -46,13 +46,23 @@ def test_taken_shown_listed_and_taken_back(tmp_path: Path, file: Path) -> None:
     assert run(tmp_path, "back").stdout.strip() == SHIPPED
     text = run(tmp_path, "show").stdout
     assert SHIPPED in text
-    assert f"schema       {SCHEMA}" in text
+    assert f"schema               {SCHEMA}" in text
 
 
 def test_before_anything_was_taken_it_is_the_shipped_one(tmp_path: Path) -> None:
     shown = json.loads(run(tmp_path, "show", "--json").stdout)
     assert (shown["name"], shown["sha256"]) == ("shipped", SHIPPED)
     assert not (tmp_path / "kept").exists()
+
+
+def test_tables_of_the_provenance_are_shown_line_by_line(tmp_path: Path) -> None:
+    shown = run(tmp_path, "show").stdout.splitlines()
+    known = policies.default().provenance
+    place = shown.index("config")
+    rows = shown[place + 1 : place + 1 + len(known["config"])]
+    assert [row.split() for row in rows] == [[k, str(v)] for k, v in known["config"].items()]
+    assert all(row.startswith("  ") for row in rows)
+    assert not any("{" in line or len(line) > 100 for line in shown)
 
 
 def test_a_broken_one_is_named_and_not_used(tmp_path: Path, file: Path) -> None:

@@ -3,12 +3,11 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptoff import config, notify, restore
+from adaptoff import config, notify
 from adaptoff.adopting import Adoption
 from adaptoff.commands.children import leave_with_stdin
 from adaptoff.controller import Controller
@@ -18,7 +17,7 @@ from adaptoff.local_messages import Answer, Ask
 from adaptoff.policy import Policy
 from adaptoff.policy_store import PolicyStore
 from adaptoff.power import find_power
-from adaptoff.power_meter import PowerMeter, sampled
+from adaptoff.power_meter import metered
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.sensors import Thermometer, find_zone
@@ -129,17 +128,8 @@ def _rigged(scenario: Scenario, device: int, machine: "Machine | None") -> Itera
         with machine.held(said, 1.0, scenario.objective.heat_limit_c) as real:
             yield Rig(real.board, real.power, real.guards)
         return
-    source, zone, guards = find_power(), find_zone(), Guards()
-    power = PowerMeter(source, time.monotonic)
-    with sampled(power) if source else nullcontext():
+    zone, guards = find_zone(), Guards()
+    with metered(find_power(), time.monotonic) as power:
         thermometer = Thermometer(zone, time.monotonic) if zone else None
         board = FreeBoard(said, thermometer, time.monotonic(), guards)
         yield Rig(board, power, guards)
-
-
-def this_machine(state_dir: Path | None, *, gpu: bool) -> "Machine":
-    """With the clocks that this board has."""
-    from adaptoff.testbed.real_board import Machine  # noqa: PLC0415 - needed with clocks alone
-
-    # which cores train is the loop's business
-    return Machine(state_dir or restore.default_directory(), gpu=gpu, pin=False)

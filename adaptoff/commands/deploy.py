@@ -40,6 +40,8 @@ class Sources:
 
 def plan(boards: Sequence[Board], service: Service, sources: Sources) -> Plan:
     """The steps of a deployment; all that is taken from here is looked at. Raises InputError."""
+    if not sources.endpoint:
+        raise InputError("deploy: needs --endpoint tcp://HOST:PORT, the server for the boards")
     endpoint = check_endpoint(sources.endpoint)
     keys = _keys(boards, sources, insecure=service.insecure)
     files = Files(_policy(sources.policy), keys, _wheel(sources.wheel))

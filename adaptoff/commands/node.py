@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from adaptoff import config, notify, restore
+from adaptoff import config, notify
 from adaptoff.commands.children import Ready, leave_with_stdin
 from adaptoff.policy import Policy
 from adaptoff.policy_store import PolicyStore
@@ -103,8 +102,3 @@ def join(
     notify.ready(f"device {number} of {endpoint}")
     device.run(endpoint, number, policy, data_dir, keys, machine, metrics, store)
     notify.stopping()
-
-
-def this_machine(state_dir: Path | None, *, gpu: bool) -> Machine:
-    """With the clocks that this process's machine has."""
-    return Machine(state_dir or restore.default_directory(), gpu=gpu)

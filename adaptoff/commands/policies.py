@@ -43,7 +43,17 @@ def shown(directory: Path) -> dict[str, Any]:
 def lines(entry: dict[str, Any]) -> list[str]:
     """One entry as text."""
     facts = {name: entry[name] for name in ("name", "path", "sha256", "schema") if name in entry}
-    return [f"{name:<12} {value}" for name, value in (facts | entry["provenance"]).items()]
+    return list(_rows(facts | entry["provenance"]))
+
+
+def _rows(values: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A line for each value, and those of a table further in below its name."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield indent + name
+            yield from _rows(value, f"{indent}  ")
+        else:
+            yield f"{indent + name:<20} {value}"
 
 
 def _entries(store: PolicyStore) -> Iterator[dict[str, Any]]:

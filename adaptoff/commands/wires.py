@@ -99,7 +99,8 @@ def choose(kind: Kind, scenario: Scenario | None = None) -> tuple[Kind, str]:
 def missing(able: Abilities, impaired: Sequence[str] = ()) -> str:
     """Why there can be no shaped namespaces with these impaired links; empty if there can."""
     if not (able.root_namespaces or able.rootless_namespaces):
-        return f"{able.root_namespaces.why_not}; {able.rootless_namespaces.why_not}"
+        reasons = (able.root_namespaces.why_not, able.rootless_namespaces.why_not)
+        return "; ".join(dict.fromkeys(reasons))
     if not impaired or not able.tbf:
         return able.tbf.why_not
     try:

@@ -95,6 +95,11 @@ def test_no_profile_lists_what_ships(source: str) -> None:
         config.find_profile(source)
 
 
+def test_a_profile_that_is_no_file_is_named_once() -> None:
+    with pytest.raises(ProfileError, match=r"^absent\.json: [^']*: No such file or directory$"):
+        config.find_profile("absent.json")
+
+
 def test_a_broken_profile_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     path.write_text("{")
@@ -173,8 +178,11 @@ def test_a_missing_table_is_named(load: Load, missing: str) -> None:
 
 
 def test_no_file_lists_what_ships() -> None:
-    with pytest.raises(ScenarioError, match=r"nowhere\.toml: neither .* demo"):
+    with pytest.raises(
+        ScenarioError, match=r"^nowhere\.toml: neither .* demo.*: No such file"
+    ) as no:
         config.load("nowhere.toml")
+    assert str(no.value).count("nowhere.toml") == 1
 
 
 @pytest.mark.parametrize("source", ["\0", "x" * 5000, ".", ""], ids=["nul", "long", "dir", "none"])

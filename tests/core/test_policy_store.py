@@ -95,6 +95,16 @@ def test_nothing_to_take_back(store: PolicyStore, three: list[bytes]) -> None:
     assert seed_of(store) == 0
 
 
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, three: list[bytes]) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "link")
+    store = PolicyStore(tmp_path / "link")
+    with pytest.raises(RunError, match=r"/link: cannot be made or written to: \w"):
+        store.take(three[0])
+    nowhere = PolicyStore(Path("/proc/x"))
+    with pytest.raises(RunError, match=r"^/proc/x: cannot be made or written to: No such"):
+        nowhere.take(three[0])
+
+
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "new.bin: not a policy file"),
     "truncated": (lambda data: data[:-1], "new.bin: not a policy file"),

@@ -12,7 +12,7 @@ from adaptoff.errors import InputError
 from adaptoff.heat import warmed
 from adaptoff.heat_fit import AMBIENT_C, C_PER_W, MAX_GAP_S, TAU_S, Heat, HeatFit
 from adaptoff.power import Counters, Monitors, find_power
-from adaptoff.power_meter import Energy, PowerMeter, sampled
+from adaptoff.power_meter import Energy, PowerMeter, metered
 from adaptoff.sensors import MAX_AGE_S, Reading, Thermometer, find_zone, zones
 from tests import boards
 
@@ -277,12 +277,19 @@ def test_sampling_goes_on_in_the_background_and_ends(tmp_path: Path) -> None:
             looks.release()
             return 2.0
 
-    power = PowerMeter(Heard([]), Clock())
     threads = threading.active_count()
-    with sampled(power, every_s=0.001):
+    with metered(Heard([]), Clock(), every_s=0.001):
         for _ in range(5):
             assert looks.acquire(timeout=30)
     assert threading.active_count() == threads
+
+
+def test_nothing_is_sampled_without_a_sensor(clock: Clock) -> None:
+    threads = threading.active_count()
+    with metered(None, clock) as power:
+        assert threading.active_count() == threads
+        clock.now_s += 2
+        assert power.take(3.0) == Energy(3.0, 2.0, "modelled")
 
 
 Trace = tuple[list[float], list[float]]

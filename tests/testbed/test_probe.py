@@ -1,7 +1,9 @@
 """What this machine can do, as found by doing it."""
 
 import os
+import shlex
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,15 @@ def test_a_machine_without_namespaces_says_why(
     assert not probing._try("-Urn").tbf
     monkeypatch.setattr(probing.namespaces, "OWN", tmp_path / "not Linux")
     assert "not Linux" in probing._try("-Urn").links.why_not
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unshare, python = tmp_path / "unshare", shlex.quote(sys.executable)
+    hidden = "import sys; sys.modules['pyroute2'] = None; import adaptoff.testbed.nettrial"
+    unshare.write_text(f'#!/bin/sh\nexec {python} -c "{hidden}"\n')
+    unshare.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert probing._try("-Urn").links == Ability("needs adaptoff[testbed]")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptoff import cli_bed, dvfs, power, scenario
+from adaptoff import cli_bed, cli_clocks, dvfs, power, scenario
 from adaptoff.affinity import Scheduler
-from adaptoff.commands import node
 from adaptoff.dvfs import Clocks
 from adaptoff.errors import InputError, RunError, ScenarioError
 from adaptoff.guards import Guards
@@ -47,11 +46,14 @@ PROCESS = """
 import sys
 from functools import partial
 from pathlib import Path
-from adaptoff.commands import node
 from adaptoff.cli import main
+from adaptoff.commands import node  # annotates with the class itself
+from adaptoff.testbed import real_board
 
 root = Path(sys.argv.pop(1))
-node.Machine = partial(node.Machine, cpu_root=root / "cpufreq", gpu_root=root / "devfreq")
+real_board.Machine = partial(
+    real_board.Machine, cpu_root=root / "cpufreq", gpu_root=root / "devfreq"
+)
 main()
 """
 
@@ -358,7 +360,7 @@ def test_a_dry_run_prints_and_writes_nothing(
 ) -> None:
     root = machine.state_dir.parent
     before = settings(root)
-    monkeypatch.setattr(node, "this_machine", lambda _dir, *, gpu: replace(machine, gpu=gpu))
+    monkeypatch.setattr(cli_bed, "machine_of", lambda _dir, *, gpu, **_: replace(machine, gpu=gpu))
     cli_bed.device("tcp://nowhere:1", 0, clocks=True, gpu=gpu, dry_run=True)
     folder, lines = root / "cpufreq" / "policy0", capsys.readouterr().out.splitlines()
     wanted = [f"{folder}/scaling_governor userspace"]
@@ -745,5 +747,6 @@ def test_two_devices_cannot_have_one_board(bed: Bed, machine: Machine) -> None:
 
 
 def test_the_machine_s_own_roots_are_the_kernel_s(tmp_path: Path) -> None:
-    usual = node.this_machine(tmp_path, gpu=True)
+    usual = cli_clocks.machine_of(tmp_path, clocks=True, gpu=True, dry_run=False)
+    assert usual is not None
     assert (usual.state_dir, usual.gpu, usual.cpu_root) == (tmp_path, True, dvfs.CPU_ROOT)
