@@ -18,13 +18,13 @@ msgpack map of at most ``MAX_BYTES``; whatever else comes is refused and changes
 """
 
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import zmq
 
 from adaptoff import local_place
+from adaptoff.closing import Closing
 from adaptoff.errors import Deadline, InputError, Malformed, WireError
 from adaptoff.local_messages import (
     MAX_BYTES,
@@ -45,7 +45,7 @@ TIMEOUT_S = 60.0
 HINT = "is it running? adaptoff control --scenario FILE --device N, or with a fleet: ENDPOINT N"
 
 
-class LocalController:
+class LocalController(Closing):
     """A loop's end, for one thread; a context manager. Every wait ends after ``timeout_s``."""
 
     def __init__(self, endpoint: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
@@ -90,15 +90,6 @@ class LocalController:
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
         self._context.destroy(linger=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
     def _question(self, measured: Measured | None) -> bytes:
         if measured and measured.cut is None:

@@ -14,8 +14,8 @@ import numpy as np
 from adaptoff import cost, heat, objective
 from adaptoff.candidates import Table
 from adaptoff.cost import Columns
-from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints
-from adaptoff.ground import Ground, Scene, scene
+from adaptoff.fleet import Bools, Fleet, Floats, Ints
+from adaptoff.ground import Ground, Scene
 
 POINTS, RANKS = 16, 5
 QUARTERS = 0.325, 1.271
@@ -123,13 +123,8 @@ class Outlook:
         )  # fmt: skip
 
 
-def as_estimated(fleet: Fleet, state: FleetState, table: Table, columns: Columns) -> Outlook:
-    """Everything as estimated: arrays (V,)."""
-    return alone(scene(Ground(fleet, table), state), columns)
-
-
 def alone(at: Scene, columns: Columns) -> Outlook:
-    """The same of a scene whose options have the ``columns`` (V,)."""
+    """Everything as estimated, arrays (V,), where the options have the ``columns`` (V,)."""
     return Outlook(at, columns, columns.total_s, columns.active_j)
 
 

@@ -8,12 +8,9 @@ in ``fleet_rounds``; the figures then go to everyone with the next RoundStart.
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from adaptoff.errors import Deadline, LinkError, Malformed
 from adaptoff.messages import (
-    AnyMessage,
     Bye,
     Decision,
     Fault,
@@ -26,12 +23,11 @@ from adaptoff.policy_store import PolicyStore
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.testbed.fleet_rounds import FleetRound, FleetRounds
+from adaptoff.testbed.hub import Hub
 from adaptoff.testbed.joining import complaint
 from adaptoff.testbed.keys import ServerKeys
 from adaptoff.testbed.link import Link, Received
-from adaptoff.testbed.rollout import Rollout
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
-from adaptoff.testbed.wire import Array
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +36,7 @@ IDLE_S = 5.0
 """between two looks when nothing comes"""
 
 
-class FleetServer:
+class FleetServer(Hub):
     """Serves the devices of one scenario; a context manager."""
 
     def __init__(
@@ -56,27 +52,9 @@ class FleetServer:
         self._welcome = Welcome(scenario=scenario, profile=profile, dilation=1.0, paced=False)
         self._count = len(scenario.each_device())
         self._rounds = FleetRounds(scenario, profile, clusterer(), deadline_s)
-        self._devices: dict[int, int] = {}
-        """device -> peer"""
-        self._rollout = Rollout(policies, self._hand) if policies else None
         self.on_round: Callable[[FleetRound], None] = lambda _: None
         """hears of each round that is over"""
-        self._link = Link.bind(endpoint, keys=keys)
-
-    @property
-    def endpoint(self) -> str:
-        """Where devices connect to."""
-        return self._link.endpoint
-
-    @property
-    def present(self) -> frozenset[int]:
-        """Devices that are here; any thread may ask."""
-        return frozenset(self._devices)
-
-    @property
-    def refused(self) -> int:
-        """How often somebody was not let in."""
-        return self._link.refused
+        super().__init__(Link.bind(endpoint, keys=keys), policies)
 
     def serve(self) -> None:
         """Without end: what ends it is an interrupt, or LinkError when it is closed."""
@@ -90,25 +68,8 @@ class FleetServer:
             self._handle(self._link.recv(timeout_s if left_s is None else min(timeout_s, left_s)))
         if self._rounds.is_over():
             self.on_round(self._rounds.close())
-            if self._rollout:
-                self._rollout.tend(self._devices.values())
-            for peer in self._devices.values():
-                self._hand(peer, self._rounds.start)
-
-    def close(self) -> None:
-        """Send everybody home; a second call does nothing."""
-        self._link.close()
-
-    def __enter__(self) -> Self:
-        """The server itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        """Close it."""
-        self.close()
+            self._hand_out()
+            self._tell_devices(self._rounds.start)
 
     def _handle(self, got: Received) -> None:
         message = got.message
@@ -140,8 +101,7 @@ class FleetServer:
 
     def _join(self, peer: int, hello: Hello, who: str | None) -> None:
         if wrong := self._complaint(hello, who):
-            log.warning("peer %d refused: %s", peer, wrong)
-            self._link.refuse(peer, wrong)
+            self._refuse(peer, wrong)
             return
         self._link.send(self._welcome, to=peer)
         self._link.send(self._rounds.start, to=peer)
@@ -153,10 +113,6 @@ class FleetServer:
         if wrong is None and hello.role == "driver":
             return "there is nothing to drive: this server has figures only"
         return wrong
-
-    def _hand(self, peer: int, message: AnyMessage, arrays: Sequence[Array] = ()) -> None:
-        with suppress(LinkError):  # comes as news of its own
-            self._link.send(message, arrays, to=peer)
 
     def _forget(self, device: int) -> None:
         del self._devices[device]

@@ -13,10 +13,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from adaptoff import notify
+from adaptoff.closing import Closing
 from adaptoff.errors import Deadline, LinkError, PeerLost
 from adaptoff.messages import AnyMessage, Fault
 from adaptoff.testbed import wire
@@ -45,7 +45,7 @@ class Rates(NamedTuple):
     out_bps: float | None
 
 
-class Link:
+class Link(Closing):
     """One end of the data plane; a context manager. Made by ``bind`` or ``connect``.
 
     Arrays that are sent must not change until the message was acknowledged. On a server, ``to`` is
@@ -193,17 +193,6 @@ class Link:
     def close(self) -> None:
         """Tell the peers, end the thread, close the socket; what is queued is dropped."""
         self._pump.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- the application's side of the lock
 

@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
 from adaptoff import local_place
+from adaptoff.closing import Closing
 from adaptoff.errors import InputError, RunError, WireError
 from adaptoff.local_messages import MAX_BYTES, Answer, Ask, Refusal, decode_ask, encode
 
@@ -26,7 +26,7 @@ LINGER_MS = 100
 """for the last answer"""
 
 
-class LocalSocket:
+class LocalSocket(Closing):
     """Bound, and with its file removed when it is closed; a context manager."""
 
     def __init__(self, endpoint: str) -> None:
@@ -59,17 +59,6 @@ class LocalSocket:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        """Close it."""
-        self.close()
 
     def _reply(self, parts: list[bytes], answer: Callable[[Ask], Answer]) -> Answer | Refusal:
         number = 0

@@ -2,11 +2,10 @@
 
 import socket
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
+from adaptoff.closing import Closing
 from adaptoff.errors import NetworkError
 from adaptoff.testbed.netorders import (
     LINE_BYTES,
@@ -25,7 +24,7 @@ ANSWER_S = 5.0
 _answers: msgspec.json.Decoder[AnyAnswer] = msgspec.json.Decoder(AnyAnswer)
 
 
-class Control:
+class Control(Closing):
     """Orders to the network whose ``control`` is at ``path``; not for two threads at once.
 
     Rates are payload bits per second, from 1e3 to 1e10. Each method returns when its change is
@@ -70,17 +69,6 @@ class Control:
         """The network stays."""
         self._answers.close()
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        """Close."""
-        self.close()
 
     def _order(self, order: AnyOrder) -> None:
         try:

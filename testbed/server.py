@@ -9,8 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from adaptoff.errors import Deadline, LinkError, PeerLost, RunError
 from adaptoff.messages import (
@@ -27,14 +25,13 @@ from adaptoff.messages import (
 from adaptoff.policy_store import PolicyStore
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.testbed.hub import Hub
 from adaptoff.testbed.joining import complaint
 from adaptoff.testbed.keys import ServerKeys
 from adaptoff.testbed.link import Config, Link, Received
-from adaptoff.testbed.rollout import Rollout
 from adaptoff.testbed.rounds import MakeShaping, Rounds
 from adaptoff.testbed.shaping import Pacing
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
-from adaptoff.testbed.wire import Array
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ IDLE_S = 3600.0
 """without a word of anybody the server gives up"""
 
 
-class Server:
+class Server(Hub):
     """Serves one driver and the devices of one scenario."""
 
     def __init__(
@@ -56,14 +53,12 @@ class Server:
         shaping: MakeShaping = Pacing, policies: PolicyStore | None = None,
     ) -> None:  # fmt: skip
         """``policies``: a directory whose policy is handed out to the devices."""
-        self._link = Link.bind(endpoint, Config(dilation=dilation), keys)
+        super().__init__(Link.bind(endpoint, Config(dilation=dilation), keys), policies)
         self._welcome = Welcome(
             scenario=scenario, profile=profile, dilation=dilation, paced=shaping is Pacing
         )
         self._expected = len(scenario.each_device())
         self._rounds = Rounds(scenario, profile, dilation, self._link, clusterer, shaping)
-        self._rollout = Rollout(policies, self._hand) if policies else None
-        self._devices: dict[int, int] = {}
         self._driver: int | None = None
         self._commands: deque[Reset | RunRound] = deque()
         self._command = 0
@@ -75,36 +70,6 @@ class Server:
         """peers that have yet to answer its reset"""
         self.on_round: Callable[[RoundReport], None] = lambda _: None
         """hears of each round, before the driver does"""
-
-    @property
-    def endpoint(self) -> str:
-        """Where devices and the driver connect to."""
-        return self._link.endpoint
-
-    @property
-    def present(self) -> frozenset[int]:
-        """Devices that are here; any thread may ask."""
-        return frozenset(self._devices)
-
-    @property
-    def refused(self) -> int:
-        """How often somebody was not let in."""
-        return self._link.refused
-
-    def __enter__(self) -> Self:
-        """The server itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        """Say goodbye and close."""
-        self.close()
-
-    def close(self) -> None:
-        """Send everybody home; a second call does nothing."""
-        self._link.close()
 
     def serve(self, *, stay: bool = False) -> None:
         """Work until the driver leaves; with ``stay`` for one driver after another, without end.
@@ -152,8 +117,7 @@ class Server:
             self._answer(Fault(reason=str(error)[:1000], command=command.command))
 
     def _run(self, command: RunRound) -> None:
-        if self._rollout:
-            self._rollout.tend(self._devices.values())
+        self._hand_out()
         report = self._rounds.run(self._devices, command, self._handle)
         self.on_round(report)
         self._answer(report)
@@ -203,8 +167,7 @@ class Server:
 
     def _join(self, peer: int, hello: Hello, who: str | None) -> None:
         if wrong := self._complaint(hello, who):
-            log.warning("peer %d refused: %s", peer, wrong)
-            self._link.refuse(peer, wrong)
+            self._refuse(peer, wrong)
             return
         self._link.send(self._welcome, to=peer)
         if hello.role == "driver":
@@ -236,14 +199,6 @@ class Server:
         for peer in self._devices.values():
             with suppress(LinkError):
                 self._link.wait_sent(self._link.send(Bye(), to=peer), GOODBYE_S)
-
-    def _tell_devices(self, message: AnyMessage) -> None:
-        for peer in self._devices.values():
-            self._hand(peer, message)
-
-    def _hand(self, peer: int, message: AnyMessage, arrays: Sequence[Array] = ()) -> None:
-        with suppress(LinkError):  # comes as news of its own
-            self._link.send(message, arrays, to=peer)
 
     def _answer(self, message: AnyMessage) -> None:
         """To the driver that asked; another one may be there by now."""

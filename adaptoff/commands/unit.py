@@ -131,14 +131,7 @@ SystemCallErrorNumber=EPERM
 TasksMax=64
 """
 
-_USER = """\
-[Unit]
-Description={about}
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-EnvironmentFile={settings}
+_RUNS = """\
 ExecStart={start}
 ExecStopPost={restore}
 Restart=on-failure
@@ -148,12 +141,28 @@ SuccessExitStatus=130
 TimeoutStartSec=120
 WatchdogSec={watchdog}
 MemoryMax={memory}
+"""
+
+_USER = (
+    """\
+[Unit]
+Description={about}
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+EnvironmentFile={settings}
+"""
+    + _RUNS
+    + """\
 {executable}{common}
 [Install]
 WantedBy=default.target
 """
+)
 
-_SYSTEM = """\
+_SYSTEM = (
+    """\
 [Unit]
 Description={about}
 Wants=network-online.target
@@ -164,15 +173,9 @@ StartLimitIntervalSec=0
 Type=notify
 EnvironmentFile={settings}
 ExecStartPre=+systemd-tmpfiles --create {tmpfiles}
-ExecStart={start}
-ExecStopPost={restore}
-Restart=on-failure
-RestartSec=10
-RestartPreventExitStatus=2
-SuccessExitStatus=130
-TimeoutStartSec=120
-WatchdogSec={watchdog}
-MemoryMax={memory}
+"""
+    + _RUNS
+    + """\
 
 User={account}
 Group={account}
@@ -203,3 +206,4 @@ AmbientCapabilities=
 [Install]
 WantedBy=multi-user.target
 """
+)

@@ -12,6 +12,7 @@ from adaptoff import candidates, controller, cost, estimate, risk
 from adaptoff.cost import Columns
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints
 from adaptoff.foresight import Foresight, foresee
+from adaptoff.ground import Ground, scene
 from adaptoff.risk import Outlook
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
@@ -20,7 +21,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 def outlook(fleet: Fleet, state: FleetState) -> Outlook:
     table = candidates.build(fleet, state)
-    return risk.as_estimated(fleet, state, table, cost.solo(fleet, state, table.options))
+    return risk.alone(scene(Ground(fleet, table), state), cost.solo(fleet, state, table.options))
 
 
 def test_the_design_is_balanced_and_its_factors_are_apart() -> None:

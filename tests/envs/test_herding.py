@@ -12,6 +12,7 @@ from adaptoff.agents.method import Method, Stateless, play
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.links import Course
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows
+from adaptoff.ground import Ground, scene
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 
@@ -70,7 +71,7 @@ def greedily(fleet: Fleet, state: FleetState) -> Rows:
     """What is best for each if the others keep their rows: the herd."""
     table, current = candidates.build(fleet, state), cost.joint(fleet, state, state.rows)
     columns = cost.alternatives(fleet, state, table.options, current)
-    outlook = risk.as_estimated(fleet, state, table, columns)
+    outlook = risk.alone(scene(Ground(fleet, table), state), columns)
     seconds = outlook.seconds(risk.slowest_other(fleet, current.total_s))
     costs = outlook.costs(seconds, outlook.excess_c(seconds), current)
     return table.take(table.spread(costs, np.inf).argmin(2))
