@@ -18,6 +18,7 @@ from adaptoff.fleet import Floats, Rows
 from adaptoff.messages import RoundReport, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Calibration, Scenario
+from adaptoff.ways import Way, Ways, way_of
 
 LEAST_SHARE = 0.01
 """of a device's round: a smaller part says nothing by its own error"""
@@ -30,7 +31,7 @@ class Pair:
     """A device's round as predicted and as measured, in seconds."""
 
     device: int
-    cut: int
+    way: Way
     opp: int
     predicted: dict[str, float]
     measured: dict[str, float]
@@ -40,24 +41,25 @@ def pairs(scenario: Scenario, profile: Profile, reports: Iterable[RoundReport]) 
     """All device-rounds of the reports that are valid and without late devices."""
     found = []
     fleet, schedules = fleets.of_devices(profile, scenario), schedule.of_devices(scenario)
+    ways = Ways(profile, scenario.workload)
     for report in reports:
         seen = sorted(report.telemetry, key=lambda each: each.device)
         if report.valid and not report.late and len(seen) == len(schedules):
             at = schedule.nominal(scenario, schedules, report.round)
-            columns = cost.joint(fleet, at, _rows(seen))
+            columns = cost.joint(fleet, at, _rows(ways, seen))
             found += [_pair(each, columns) for each in seen]
     return found
 
 
-def _rows(seen: Sequence[Telemetry]) -> Rows:
-    return Rows(np.array([[t.cut for t in seen]]), np.array([[t.opp for t in seen]]))
+def _rows(ways: Ways, seen: Sequence[Telemetry]) -> Rows:
+    return Rows(np.array([[ways.number(t) for t in seen]]), np.array([[t.opp for t in seen]]))
 
 
 def _pair(seen: Telemetry, columns: Columns) -> Pair:
     names = (*PARTS, "total_s")
     predicted = {name: float(getattr(columns, name)[0, seen.device]) for name in names}
     measured = {name: float(getattr(seen, name)) for name in names}
-    return Pair(seen.device, seen.cut, seen.opp, predicted, measured)
+    return Pair(seen.device, way_of(seen), seen.opp, predicted, measured)
 
 
 def calibrate(scenario: Scenario, profile: Profile, reports: Sequence[RoundReport]) -> Calibration:

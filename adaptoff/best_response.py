@@ -39,8 +39,7 @@ class Game:
         self.maybe, self.heat, self.ground = maybe, heat, maybe.ground
         columns = maybe.columns
         self.total_s = np.maximum(columns.total_s, NOTHING_S)
-        self.slope = columns.server_s * columns.total_s
-        self.slope /= np.maximum(columns.in_turn_s, NOTHING_S)
+        self.slope = columns.total_with(2 * columns.server_s) - columns.total_s
         self.siblings_met = np.minimum(columns.server_s / self.total_s, 1.0)
         self.siblings_met *= self.ground.siblings_met
         self.active_j = mean(maybe.active_j)

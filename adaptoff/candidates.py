@@ -1,154 +1,116 @@
-"""Levers -> rows: every (cut, OPP) that a cluster could use next round.
+"""Levers -> rows: every (cut, depth, codec, OPP) that a cluster could use next round.
 
-The table is padded to the same number of rows for all clusters. Beyond ``R_MAX`` rows only the
-Pareto front in (round seconds, joules, uplink bytes) is kept, with the native and the current row.
+The table is padded to the same number of rows for all clusters. Where it would have more than
+``R_MAX``, the quickest depth and codec of each cut and OPP are kept; where these are still too
+many, their Pareto front in (round seconds, joules, uplink bytes). The native and the current row
+are always there.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from adaptoff import cost, lookup
-from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Options, Rows
+from adaptoff.facts import Facts, facts
+from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
+from adaptoff.table import Table
 
 R_MAX = 64
 
 
-@dataclass(frozen=True)
-class Table:
-    """Candidate rows, (F, G, R), and which of them are possible."""
+class Grid:
+    """All rows of a fleet, and what they come down to: worked out once."""
 
-    rows: Rows
-    valid: Bools
-
-    @cached_property
-    def options(self) -> Options:
-        """The possible rows, in order: every cluster has at least one."""
-        fleet, cluster, _ = np.nonzero(self.valid)
-        return Options(fleet, cluster, *(v[self.valid] for v in (self.rows.cut, self.rows.opp)))
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.table = fleet, _grid(fleet)
+        self.lasting = self.table.valid.shape[2] <= R_MAX
+        """whether the candidates are the same in every state"""
 
     @cached_property
-    def whose(self) -> Ints:
-        """Cluster of each option, numbered over all fleets, (V,)."""
-        return self.options.fleet * self.valid.shape[1] + self.options.cluster
+    def _facts(self) -> Facts:
+        return facts(self.fleet, self.table.options)
 
     @cached_property
-    def every(self) -> Ints:
-        """Positions of all options, (V,)."""
-        return np.arange(len(self.whose))
+    def _group(self) -> Ints:
+        """One number for options (V,) that differ in depth and codec alone."""
+        fleet, options = self.fleet, self.table.options
+        cuts = self.table.whose * (fleet.cut.max() + 1) + lookup.of_way(fleet.cut, options)
+        return cuts * fleet.relative_speed.shape[2] + options.opp
 
-    @cached_property
-    def _place(self) -> Ints:
-        """Where the options are among all rows, (V,)."""
-        return np.flatnonzero(self.valid)
+    def candidates(self, state: FleetState) -> Table:
+        """All possible rows or, of too many, the most useful ones."""
+        return self.table if self.lasting else self._bounded(state)
 
-    @cached_property
-    def _starts(self) -> Ints:
-        """Where each cluster's options begin, (F * G,)."""
-        n_rows = self.valid.sum(2).ravel()
-        return np.cumsum(n_rows) - n_rows
-
-    @cached_property
-    def _first(self) -> Ints:
-        """Where each cluster's rows begin among all rows, (F, G)."""
-        n_fleets, n_clusters, n_rows = self.valid.shape
-        return (np.arange(n_fleets * n_clusters) * n_rows).reshape(n_fleets, n_clusters)
-
-    @cached_property
-    def _positions(self) -> Ints:
-        """Where each row is among the options, or the possible one before it, (F * G * R,)."""
-        before = np.maximum(np.cumsum(self.valid, 2) - 1, 0)
-        return (before + self._starts.reshape(*self.valid.shape[:2], 1)).ravel()
-
-    def find(self, rows: Rows) -> tuple[Ints, Bools]:
-        """Where ``rows`` (F, G) are, 0 if they are impossible, and which are possible."""
-        same = (self.rows.cut == rows.cut[..., None]) & (self.rows.opp == rows.opp[..., None])
-        same &= self.valid
-        index = same.argmax(2)
-        return index, same.take(index + self._first)
-
-    def position(self, index: Ints) -> Ints:
-        """Where the possible rows at ``index`` (F, G) are among the options."""
-        return self._positions.take(index + self._first)
-
-    def spread(self, values: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
-        """Values (V, ...) of the options as (F, G, R, ...), ``fill`` in impossible rows."""
-        padded = np.full((self.valid.size, *values.shape[1:]), fill, values.dtype)
-        padded[self._place] = values
-        return padded.reshape(*self.valid.shape, *values.shape[1:])
-
-    def least(self, values: Floats) -> Floats:
-        """Smallest of the options' values (..., V) in each cluster, (..., F, G)."""
-        least = np.minimum.reduceat(values, self._starts, -1)
-        return least.reshape(*values.shape[:-1], *self.valid.shape[:2])
-
-    def at_least(self, values: Floats) -> Ints:
-        """Position (F, G) among the options (V,) of each cluster's first smallest value."""
-        least = np.minimum.reduceat(values, self._starts).take(self.whose)
-        place = np.where(values == least, self.every, len(values))
-        return np.minimum.reduceat(place, self._starts).reshape(self.valid.shape[:2])
-
-    def take(self, index: Ints) -> Rows:
-        """The rows at ``index`` (F, G)."""
-        at = index + self._first
-        return Rows(self.rows.cut.take(at), self.rows.opp.take(at))
+    def _bounded(self, state: FleetState) -> Table:
+        """The R_MAX most useful rows of each cluster at most, in the grid's order."""
+        fleet, table = self.fleet, self.table
+        current = cost.joint(fleet, state, state.rows)
+        columns = cost.alternatives(fleet, state, table.options, current, self._facts)
+        kept = table.spread(_quickest(self._group, columns.total_s), fill=False)
+        lasting = _same(table.rows, fleet.native()) | _same(table.rows, state.rows) & table.valid
+        kept |= lasting
+        if kept.sum(2).max() <= R_MAX:
+            return _packed(table, kept)
+        up_bytes = lookup.of_way(fleet.up_bytes, table.options)
+        goals = table.spread(np.stack([columns.total_s, columns.active_j, up_bytes], -1), np.inf)
+        at = _places(kept)
+        goals, some = (np.take_along_axis(v, at[..., None], 2) for v in (goals, kept[..., None]))
+        rank = np.where(_front(goals, some[..., 0]), 1.0, 2.0) - 1 / (1 + goals[..., 0])
+        rank[np.take_along_axis(lasting, at, 2)] = 0.0
+        best = np.argsort(np.where(some[..., 0], rank, 9.0), 2, kind="stable")[..., :R_MAX]
+        chosen = np.zeros_like(kept)
+        np.put_along_axis(chosen, np.take_along_axis(at, best, 2), values=True, axis=2)
+        return _packed(table, chosen & kept)
 
 
 def build(fleet: Fleet, state: FleetState) -> Table:
-    """All possible rows; a padded cluster has one, its native."""
-    return whole(fleet) or _bounded(fleet, state, _grid(fleet))
-
-
-def whole(fleet: Fleet) -> Table | None:
-    """The same where it does not depend on the state, as ``R_MAX`` rows or fewer are all kept."""
-    return _grid(fleet) if lasting(fleet) else None
-
-
-def lasting(fleet: Fleet) -> bool:
-    """Whether the table is the same in every state."""
-    return fleet.up_bytes.shape[1] * fleet.relative_speed.shape[2] <= R_MAX
+    """All possible rows or, of too many, the most useful ones; a padded cluster has its native."""
+    return Grid(fleet).candidates(state)
 
 
 def _grid(fleet: Fleet) -> Table:
     (n_fleets, n_clusters), n_opps = fleet.shape, fleet.relative_speed.shape[2]
-    n_cuts = fleet.up_bytes.shape[1]
-    shape = (n_fleets, n_clusters, n_cuts * n_opps)
-    cut = np.broadcast_to(np.repeat(np.arange(n_cuts), n_opps), shape)
-    opp = np.broadcast_to(np.tile(np.arange(n_opps), n_cuts), shape)
-    return Table(Rows(cut, opp), _possible(fleet, Rows(cut, opp)))
+    n_ways = fleet.up_bytes.shape[1]
+    shape = (n_fleets, n_clusters, n_ways * n_opps)
+    way = np.broadcast_to(np.repeat(np.arange(n_ways), n_opps), shape)
+    opp = np.broadcast_to(np.tile(np.arange(n_opps), n_ways), shape)
+    return Table(Rows(way, opp), _possible(fleet, Rows(way, opp)))
 
 
 def _possible(fleet: Fleet, rows: Rows) -> Bools:
     """A row must exist, respect ``min_cut`` and fit the memory; native is always possible."""
-    last = fleet.n_cuts[:, None, None] - 1
-    exists = (rows.cut <= last) & (rows.opp < fleet.n_opps[..., None])
-    memory = lookup.pick_cut(fleet.memory_bytes, rows.cut)
-    allowed = (rows.cut >= fleet.min_cut[:, None, None]) & (
-        memory <= fleet.memory_limit_bytes[..., None]
-    )
-    native = (rows.cut == last) & (rows.opp == fleet.n_opps[..., None] - 1)
+    last = fleet.n_ways[:, None, None] - 1
+    exists = (rows.way <= last) & (rows.opp < fleet.n_opps[..., None])
+    memory = lookup.pick_way(fleet.memory_bytes, rows.way)
+    far = lookup.pick_way(fleet.cut, rows.way) >= fleet.min_cut[:, None, None]
+    allowed = far & (memory <= fleet.memory_limit_bytes[..., None])
+    native = (rows.way == last) & (rows.opp == fleet.n_opps[..., None] - 1)
     return (exists & allowed & fleet.active[..., None]) | native
 
 
-def _bounded(fleet: Fleet, state: FleetState, table: Table) -> Table:
-    """The R_MAX most useful rows of each cluster, in the grid's order."""
-    options, current = table.options, cost.joint(fleet, state, state.rows)
-    columns = cost.alternatives(fleet, state, options, current)
-    up_bytes = lookup.of_cut(fleet.up_bytes, options)
-    goals = table.spread(np.stack([columns.total_s, columns.active_j, up_bytes], -1), np.inf)
-    rank = np.where(_front(goals, table.valid), 1.0, 2.0) - 1 / (1 + goals[..., 0])
-    for rows in (fleet.native(), state.rows):
-        rank[_same(table.rows, rows)] = 0.0
-    keep = np.sort(np.argsort(np.where(table.valid, rank, 9.0), 2, kind="stable")[..., :R_MAX], 2)
-    rows = Rows(*(np.take_along_axis(v, keep, 2) for v in (table.rows.cut, table.rows.opp)))
-    return Table(rows, np.take_along_axis(table.valid, keep, 2))
+def _quickest(group: Ints, total_s: Floats) -> Bools:
+    """Which options (V,) are the first quickest of their ``group`` (V,)."""
+    order = np.lexsort((total_s, group))
+    first = np.diff(group[order], prepend=-1) > 0
+    quickest = np.zeros(len(group), bool)
+    quickest[order[first]] = True
+    return quickest
+
+
+def _places(kept: Bools) -> Ints:
+    """Where those that are ``kept`` (F, G, R) are, in order, padded to as many for all clusters."""
+    return np.argsort(~kept, 2, kind="stable")[..., : kept.sum(2).max()]
+
+
+def _packed(table: Table, kept: Bools) -> Table:
+    """The rows that are ``kept`` (F, G, R)."""
+    at = _places(kept)
+    rows = Rows(*(np.take_along_axis(v, at, 2) for v in (table.rows.way, table.rows.opp)))
+    return Table(rows, np.take_along_axis(kept, at, 2))
 
 
 def _same(table: Rows, rows: Rows) -> Bools:
-    return (table.cut == rows.cut[..., None]) & (table.opp == rows.opp[..., None])
+    return (table.way == rows.way[..., None]) & (table.opp == rows.opp[..., None])
 
 
 def _front(goals: Floats, valid: Bools) -> Bools:

@@ -59,6 +59,12 @@ def evaluate(
         float | None,
         typer.Option(min=0, max=10, help="Of all fleets. Default: drawn, or the scenario's."),
     ] = None,
+    depths: Annotated[
+        str, typer.Option(help="Micro-batches in flight that drawn fleets may choose: 1,2,4,8.")
+    ] = "",
+    codecs: Annotated[
+        str, typer.Option(help="Codecs that drawn fleets may choose: float32,float16,uint8.")
+    ] = "",
     methods: Annotated[
         str, typer.Option(help="Names, with commas; a wrong one lists all.")
     ] = "native,policy,planner",
@@ -101,6 +107,8 @@ def evaluate(
 
       adaptoff evaluate --profile vgg5 --heat --methods policy,planner,linucb
 
+      adaptoff evaluate --profile vgg5 --depths 1,2,4 --codecs float32,uint8
+
       adaptoff evaluate --traces bus/ --trace-scale 5 100 --up-over-down 0.5
 
       adaptoff evaluate --policy mine.safetensors --scenario demo --json
@@ -113,7 +121,7 @@ def evaluate(
     wanted = Wanted(
         scenario or ("demo" if live else None), tuple(set_ or ()), tuple(profile or ()),
         tuple(traces or ()), trace_scale,
-        up_over_down, heat, fleets, rounds, energy_weight,
+        up_over_down, heat, fleets, rounds, energy_weight, depths, codecs,
     )  # fmt: skip
     if target_accuracy is not None and not live:
         raise InputError("--target-accuracy: only with --live")

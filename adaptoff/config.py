@@ -12,6 +12,7 @@ from adaptoff import scenario as scenarios
 from adaptoff.errors import ProfileError, ScenarioError
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.ways import usable
 
 
 def load(source: str, overrides: tuple[str, ...] = ()) -> Scenario:
@@ -29,7 +30,8 @@ def load(source: str, overrides: tuple[str, ...] = ()) -> Scenario:
 def profile_of(scenario: Scenario) -> Profile:
     """The profile of the scenario's model, which has seconds for all of its boards.
 
-    Raises ProfileError where it does not ship, and for a board of a class that it does not know.
+    Raises ProfileError where it does not ship, and for a board of a class, or for codecs, that it
+    has no figures of.
     """
     profile = find_profile(scenario.workload.model)
     for name, board in scenario.boards.items():
@@ -37,6 +39,10 @@ def profile_of(scenario: Scenario) -> Profile:
             profile.column("device_s", 1, board.device_class)
         except ProfileError as error:
             raise ProfileError(f"{scenario.name}: boards.{name}: {error}") from None
+    try:
+        usable(profile, scenario.workload)
+    except ProfileError as error:
+        raise ProfileError(f"{scenario.name}: workload.codecs: {error}") from None
     return profile
 
 
@@ -159,9 +165,17 @@ def check(scenario: Scenario, source: str) -> Scenario:
         _check_link(f"{source}: links.{name}", link)
     for name, board in scenario.boards.items():
         _check_board(f"{source}: boards.{name}", board)
+    _check_depths(f"{source}: workload.depths", scenario.workload)
     if len(scenario.each_device()) > scenarios.MAX_DEVICES:
         raise ScenarioError(f"{source}: devices: at most {scenarios.MAX_DEVICES} in all")
     return scenario
+
+
+def _check_depths(where: str, work: scenarios.Workload) -> None:
+    """BatchNorm cannot train on a single sample."""
+    most = work.batch_size // 2
+    if (deepest := max(work.depths)) > most:
+        raise ScenarioError(f"{where}: {deepest}: at most {most}, half of batch_size")
 
 
 def _check_link(where: str, link: scenarios.Link) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from adaptoff import objective
 from adaptoff.figures import Reader
@@ -21,6 +22,7 @@ from adaptoff.observation import observe
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Board, Scenario
+from adaptoff.ways import Ways
 
 GUARD_RATIO = 2.0
 LEAST_GAIN = 0.005
@@ -94,6 +96,7 @@ class Controller:
         self.device, self.scenario, self.profile, self.policy = device, scenario, profile, policy
         self.board, self.guards = scenario.board_of(device), guards or Guards()
         self.row, self._reader = self.native, Reader(scenario, profile)
+        self._ways = Ways(profile, scenario.workload)
 
     @property
     def native(self) -> Row:
@@ -118,7 +121,7 @@ class Controller:
         seen = self._reader.view(figures)
         choice = decide(seen.fleet, seen.state, self.policy, seen.ground)
         cluster = figures.clusters[self.device]
-        row = Row(cut=int(choice.rows.cut[0, cluster]), opp=int(choice.rows.opp[0, cluster]))
+        row = row_at(self._ways, choice.rows, cluster)
         like = self.scenario.board_of(figures.telemetry[cluster].device)
         if choice.guarded[0, cluster]:
             self.guards.act("replaced", f"round {round_}: the policy's row was out of the question")
@@ -146,4 +149,10 @@ def translate(row: Row, like: Board, board: Board) -> Row:
     """A row meant for a board ``like`` this, with ``board``'s OPP of nearest relative speed."""
     wanted = like.opps[min(row.opp, len(like.opps) - 1)].relative_speed
     gaps = [abs(opp.relative_speed - wanted) for opp in board.opps]
-    return Row(cut=row.cut, opp=gaps.index(min(gaps)))
+    return replace(row, opp=gaps.index(min(gaps)))
+
+
+def row_at(ways: Ways, rows: Rows, cluster: int) -> Row:
+    """The levers of a cluster of one fleet (F = 1)."""
+    way = ways.all[rows.way[0, cluster]]
+    return Row(cut=way.cut, opp=int(rows.opp[0, cluster]), depth=way.depth, codec=way.codec)

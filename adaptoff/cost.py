@@ -7,13 +7,14 @@ options of clusters whose neighbours keep the rows that they have, (V,).
     uplink_s   = B * (bytes_up(cut) * 8 / up_bps + rtt / 2), 0 if native; downlink_s likewise
     sync_s     = weights(cut) * 8 * (1 / up_bps + 1 / down_bps), once a round
     server_s   = B * work_server(cut) / server_speed * sharing
-    total_s    = sync_s + sum - (1 - 1/k) (sum - largest), k micro-batches in flight
+    total_s    = sync_s + max(device_s, sum - (1 - 1/k) (sum - largest)), k micro-batches in flight
     round_s    = max over devices
     energy_j   = dynamic_w(opp) * device_s + radio_w * link_s + idle_w * round_s
     dT/dt      = (ambient + R * P - T) / tau, in ``heat``
 
 With k = 1 the stages of a batch follow each other; with more they overlap, and what is left is
-about the largest stage and the time to fill the pipeline.
+about the largest stage and the time to fill the pipeline. In training a device has two stages, the
+passes forward and backward, which one processor does: each is taken to be half of its work.
 
 Sharing is processor sharing by mean occupancy. Each other device is at the server for the share
 ``server_s / total_s`` of its round, which lasts for a share of one's own:
@@ -48,17 +49,14 @@ class Columns:
     active_j: Floats
     """joules without the idle part, which depends on the round"""
     overlap: Floats | None
-    """1 - 1/k of k micro-batches in flight, (F, 1) or shaped as the rows; None: k = 1 everywhere"""
+    """1 - 1/k of k micro-batches in flight, shaped as the rows; None: k = 1 everywhere"""
+    pass_s: Floats | None
+    """the device's longer pass, None with ``overlap``"""
 
     @cached_property
     def link_s(self) -> Floats:
         """All seconds on the link."""
         return self.uplink_s + self.downlink_s + self.sync_s
-
-    @cached_property
-    def in_turn_s(self) -> Floats:
-        """Seconds of all stages if none overlapped."""
-        return self.device_s + self.link_s + self.server_s
 
     @cached_property
     def total_s(self) -> Floats:
@@ -68,18 +66,18 @@ class Columns:
     def total_with(self, server_s: Floats) -> Floats:
         """The same with so many seconds at the server."""
         total_s = self.device_s + server_s + self.link_s
-        if self.overlap is None:
+        if self.overlap is None or self.pass_s is None:
             return total_s
         largest_s = np.maximum(
-            np.maximum(self.device_s, self.uplink_s), np.maximum(server_s, self.downlink_s)
+            np.maximum(self.pass_s, self.uplink_s), np.maximum(server_s, self.downlink_s)
         )
-        return total_s - self.overlap * (total_s - self.sync_s - largest_s)
+        return overlapped(total_s, largest_s, self.sync_s, self.device_s, self.overlap)
 
     def shared(self, server_s: Floats) -> "Columns":
         """With so many seconds at the server."""
         return Columns(
             self.device_s, self.uplink_s, server_s, self.downlink_s, self.sync_s, self.active_j,
-            self.overlap,
+            self.overlap, self.pass_s,
         )  # fmt: skip
 
     def take(self, at: Ints) -> "Columns":
@@ -88,7 +86,19 @@ class Columns:
             self.device_s.take(at), self.uplink_s.take(at), self.server_s.take(at),
             self.downlink_s.take(at), self.sync_s.take(at), self.active_j.take(at),
             None if self.overlap is None else self.overlap.take(at),
+            None if self.pass_s is None else self.pass_s.take(at),
         )  # fmt: skip
+
+
+def overlapped(
+    total_s: Floats, largest_s: Floats, sync_s: Floats, device_s: Floats, overlap: Floats
+) -> Floats:  # fmt: skip
+    """Seconds of a round of ``total_s`` one after another, whose largest stage takes ``largest_s``.
+
+    The other arguments are those of ``Columns``, all of one shape or broadcasting.
+    """
+    piped_s = total_s - overlap * (total_s - sync_s - largest_s)
+    return np.maximum(piped_s, sync_s + device_s)
 
 
 def joint(fleet: Fleet, at: Conditions, rows: Rows) -> Columns:
@@ -111,12 +121,17 @@ def together(alone: Columns, devices: Floats) -> Columns:
     return _settled(alone, met)
 
 
-def alternatives(fleet: Fleet, at: Conditions, options: Options, current: Columns) -> Columns:
-    """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G)."""
+def alternatives(
+    fleet: Fleet, at: Conditions, options: Options, current: Columns, known: Facts | None = None
+) -> Columns:
+    """Columns (V,) of ``options`` while the other clusters keep their ``current`` (F, G).
+
+    ``known`` are the options' facts, where they were gathered before.
+    """
     siblings = of_cluster(np.maximum(fleet.count - 1, 0), options)
     devices = np.where(fleet.active, fleet.count, 0.0)
     whose = options.fleet * fleet.shape[1] + options.cluster
-    return beside(solo(fleet, at, options), siblings, whose, current, devices)
+    return beside(solo(fleet, at, options, known), siblings, whose, current, devices)
 
 
 def beside(
@@ -186,8 +201,8 @@ def _others(whose: Ints, current: Columns, devices: Floats) -> list[tuple[Floats
     return list(zip(each[:n_clusters], each[n_clusters:], strict=True))
 
 
-def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
-    """Columns as if the server were its own; rows (F, G) or options (V,)."""
+def solo(fleet: Fleet, at: Conditions, rows: Rows | Options, known: Facts | None = None) -> Columns:
+    """Columns as if the server were its own; rows (F, G) or options (V,), maybe ``known``."""
     here = Conditions(
         speed=of_cluster(at.speed, rows),
         up_bps=of_cluster(at.up_bps, rows),
@@ -196,7 +211,7 @@ def solo(fleet: Fleet, at: Conditions, rows: Rows | Options) -> Columns:
         temp_c=of_cluster(at.temp_c, rows),
         server_speed=of_fleet(at.server_speed, rows),
     )
-    return predicted(facts(fleet, rows), here)
+    return predicted(known or facts(fleet, rows), here)
 
 
 def predicted(facts: Facts, at: Conditions) -> Columns:
@@ -215,6 +230,7 @@ def predicted(facts: Facts, at: Conditions) -> Columns:
         sync_s=sync_s,
         active_j=facts.dynamic_w * device_s + link_j,
         overlap=facts.overlap,
+        pass_s=None if facts.one_pass is None else facts.one_pass * device_s,
     )
 
 

@@ -47,7 +47,7 @@ def initial(fleet: Fleet, warm_up: Outcome) -> FleetState:
         usual_up_bps=np.full(shape, UNKNOWN_BPS),
         usual_down_bps=np.full(shape, UNKNOWN_BPS),
         usual_server_speed=warm_up.server_speed,
-        cut=fleet.native().cut,
+        way=fleet.native().way,
         opp=fleet.native().opp,
         native_s=np.ones(shape[0]),
         native_j=np.ones(shape[0]),
@@ -100,7 +100,7 @@ def update(fleet: Fleet, prior: FleetState, seen: Outcome) -> FleetState:
         usual_server_speed=_blend(
             prior.usual_server_speed, seen.server_speed, _known(seen.server_speed), USUAL_GAIN
         ),
-        cut=seen.cut,
+        way=seen.way,
         opp=seen.opp,
         native_s=prior.native_s,
         native_j=prior.native_j,
@@ -113,10 +113,11 @@ def _speed(fleet: Fleet, seen: Outcome) -> Floats:
     An OPP that was lost within the round was lost nobody knows when: the geometric mean of the two
     speeds is off by no more than the root of their ratio.
     """
-    work_s = fleet.batches * lookup.pick_cut(fleet.device_work_s, seen.cut)
+    work_s = fleet.batches * lookup.pick_way(fleet.device_work_s, seen.way)
     first, last = (lookup.pick_opp(fleet.relative_speed, k) for k in (seen.opp, seen.opp_left))
     asked = seen.device_s * np.where(seen.opp_left < seen.opp, np.sqrt(first * last), first)
-    known = (work_s > 0) & (asked > 0)
+    # at cut 0 it encodes at most: too little to tell
+    known = (lookup.pick_way(fleet.cut, seen.way) > 0) & (work_s > 0) & (asked > 0)
     return np.where(known, work_s / np.where(known, asked, 1.0), np.nan)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from adaptoff.fleet import Fleet, Floats, Options, Rows
-from adaptoff.lookup import of_cluster, of_cut, of_fleet, of_opp
+from adaptoff.lookup import of_cluster, of_fleet, of_opp, of_way
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,24 @@ class Facts:
     dynamic_w: Floats
     radio_w: Floats
     overlap: Floats | None  # as in ``cost.Columns``
+    one_pass: Floats | None  # share of the device's work in its longer pass
 
 
 def facts(fleet: Fleet, rows: Rows | Options) -> Facts:
     """Of rows (F, G) or options (V,)."""
+    piped = bool((fleet.depth > 1).any())
     batches, radio_w = (of_cluster(v, rows) for v in (fleet.batches, fleet.radio_w))
     return Facts(
-        device_work_s=batches * of_cut(fleet.device_work_s, rows),
-        server_work_s=batches * of_cut(fleet.server_work_s, rows),
+        device_work_s=batches * of_way(fleet.device_work_s, rows),
+        server_work_s=batches * of_way(fleet.server_work_s, rows),
         batches=batches,
-        up_bits=of_cut(fleet.up_bytes, rows) * 8,
-        down_bits=of_cut(fleet.down_bytes, rows) * 8,
-        sync_bits=of_cut(fleet.sync_bytes, rows) * 8,
-        split=(rows.cut < of_fleet(fleet.n_cuts, rows) - 1).astype(float),
+        up_bits=of_way(fleet.up_bytes, rows) * 8,
+        down_bits=of_way(fleet.down_bytes, rows) * 8,
+        sync_bits=of_way(fleet.sync_bytes, rows) * 8,
+        split=(rows.way < of_fleet(fleet.n_ways, rows) - 1).astype(float),
         relative_speed=of_opp(fleet.relative_speed, rows),
         dynamic_w=of_opp(fleet.dynamic_w, rows),
         radio_w=radio_w,
-        overlap=of_fleet(1 - 1 / fleet.depth, rows) if (fleet.depth > 1).any() else None,
+        overlap=of_way(1 - 1 / fleet.depth, rows) if piped else None,
+        one_pass=of_fleet(fleet.one_pass, rows) if piped else None,
     )

@@ -15,6 +15,7 @@ from adaptoff.ground import Ground, renewed
 from adaptoff.messages import FleetFigures, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.ways import Ways
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Reader:
 
     def __init__(self, scenario: Scenario, profile: Profile) -> None:
         self._scenario, self._profile = scenario, profile
+        self._ways = Ways(profile, scenario.workload)
         self._clusters: tuple[list[int], list[int]] | None = None
         self._fleet: Fleet
         self._ground: Ground | None = None
@@ -42,7 +44,7 @@ class Reader:
         if clusters != self._clusters:
             self._fleet = clusters_of(self._scenario, self._profile, figures)
             self._clusters = clusters
-        state = _updated(self._fleet, figures)
+        state = _updated(self._fleet, self._ways, figures)
         self._ground = renewed(self._ground, self._fleet, state)
         return View(self._fleet, state, self._ground)
 
@@ -53,14 +55,14 @@ def view(scenario: Scenario, profile: Profile, figures: FleetFigures) -> View:
     Raises KeyError, IndexError or ValueError where the figures do not fit each other or the task.
     """
     fleet = clusters_of(scenario, profile, figures)
-    return View(fleet, _updated(fleet, figures))
+    return View(fleet, _updated(fleet, Ways(profile, scenario.workload), figures))
 
 
-def _updated(fleet: Fleet, figures: FleetFigures) -> FleetState:
+def _updated(fleet: Fleet, ways: Ways, figures: FleetFigures) -> FleetState:
     prior = state_of(figures.prior)
     if prior.speed.shape != fleet.shape:
         raise ValueError(f"prior of {prior.speed.shape[1]} clusters, not {fleet.shape[1]}")
-    outcome = outcome_of(figures.telemetry, figures.round_s, figures.server_speed)
+    outcome = outcome_of(ways, figures.telemetry, figures.round_s, figures.server_speed)
     return update(fleet, prior, outcome)
 
 
@@ -100,7 +102,7 @@ def _check(name: str, values: list[float], n_values: int, least: float) -> None:
         raise ValueError(f"prior {name}: must be positive")
 
 
-_WHOLE = {"cut", "opp"}
+_WHOLE = {"way", "opp"}
 _SINGLE = {"server_speed", "usual_server_speed", "native_s", "native_j"}
 _POSITIVE = {
     "speed", "up_bps", "down_bps", "usual_speed", "usual_up_bps", "usual_down_bps", *_SINGLE,
@@ -112,12 +114,18 @@ _LEAST = {
 }
 
 
-def outcome_of(seen: Sequence[Telemetry], round_s: float, server_speed: float) -> Outcome:
-    """The round (F = 1) of these devices; ``energy_j`` is of one device each."""
+def outcome_of(
+    ways: Ways, seen: Sequence[Telemetry], round_s: float, server_speed: float
+) -> Outcome:
+    """The round (F = 1) of these devices; ``energy_j`` is of one device each.
+
+    Raises ValueError for a way that the task does not have.
+    """
     told = np.array([_TOLD_OF(t) for t in seen], float).T[:, None]  # None is NaN
     arrays: dict[str, Any] = dict(zip(_TOLD, told, strict=True))
     arrays["opp_left"] = np.fmin(arrays["opp"], arrays["opp_left"])
-    arrays |= {name: arrays[name].astype(np.int64) for name in ("cut", "opp", "opp_left")}
+    arrays |= {name: arrays[name].astype(np.int64) for name in ("opp", "opp_left")}
+    arrays["way"] = np.array([[ways.number(t) for t in seen]])
     return Outcome(
         **arrays,
         late=np.zeros((1, len(seen)), np.int64),

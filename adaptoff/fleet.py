@@ -1,7 +1,8 @@
 """Fleets as arrays: static facts, conditions, state, rows and outcomes.
 
-Axes: F fleets, G clusters, C cuts, K operating points, R rows. Everything per cluster describes
-one of its ``count`` devices, unless it says "all members". Padded clusters are not ``active``.
+Axes: F fleets, G clusters, W ways (cut, depth and codec, ``ways``), K operating points, R rows.
+Everything per cluster describes one of its ``count`` devices, unless it says "all members". Padded
+clusters are not ``active``.
 """
 
 from collections.abc import Sequence
@@ -11,20 +12,24 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptoff.profile import Profile
+from adaptoff.profile import Mode, Profile
 from adaptoff.scenario import Board, Scenario
+from adaptoff.ways import Way, Ways, column
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
+ONE_PASS: dict[Mode, float] = {"training": 0.5, "inference": 1.0}
+"""share of a device's work on a batch in its longer pass"""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """Lever values, (F, G) or (F, G, R)."""
+    """Ways by number and operating points, (F, G) or (F, G, R)."""
 
-    cut: Ints
+    way: Ints
     opp: Ints
 
 
@@ -34,38 +39,40 @@ class Options:
 
     fleet: Ints  # (V,)
     cluster: Ints  # (V,)
-    cut: Ints  # (V,)
+    way: Ints  # (V,)
     opp: Ints  # (V,)
 
     def take(self, which: Bools) -> "Options":
         """Those ``which`` (V,) says."""
-        return Options(*(v[which] for v in (self.fleet, self.cluster, self.cut, self.opp)))
+        return Options(*(v[which] for v in (self.fleet, self.cluster, self.way, self.opp)))
 
     def rows(self, at: Ints) -> Rows:
         """The rows at the positions ``at``, shaped alike."""
-        return Rows(self.cut[at], self.opp[at])
+        return Rows(self.way[at], self.opp[at])
 
     def beside(self, rows: Rows) -> Rows:
         """Each option with the ``rows`` (F, G) that the other clusters keep, (V, G)."""
-        every = np.arange(len(self.cut))
-        cut, opp = rows.cut[self.fleet], rows.opp[self.fleet]
-        cut[every, self.cluster], opp[every, self.cluster] = self.cut, self.opp
-        return Rows(cut, opp)
+        every = np.arange(len(self.way))
+        way, opp = rows.way[self.fleet], rows.opp[self.fleet]
+        way[every, self.cluster], opp[every, self.cluster] = self.way, self.opp
+        return Rows(way, opp)
 
 
 @dataclass(frozen=True)
 class Fleet:
     """What does not change within an episode."""
 
-    device_work_s: Floats  # (F, G, C) seconds per batch at speed 1
-    server_work_s: Floats  # (F, C)
-    up_bytes: Floats  # (F, C) per batch
-    down_bytes: Floats  # (F, C) per batch
-    sync_bytes: Floats  # (F, C) one way, per round
-    memory_bytes: Floats  # (F, C)
-    n_cuts: Ints  # (F,)
+    device_work_s: Floats  # (F, G, W) seconds per batch at speed 1
+    server_work_s: Floats  # (F, W)
+    up_bytes: Floats  # (F, W) per batch
+    down_bytes: Floats  # (F, W) per batch
+    sync_bytes: Floats  # (F, W) one way, per round
+    memory_bytes: Floats  # (F, W)
+    cut: Ints  # (F, W) blocks on the device
+    depth: Floats  # (F, W) micro-batches in flight, 1 = one stage after another
+    one_pass: Floats  # (F,) share of the device's work in its longer pass: 1 if there is one alone
+    n_ways: Ints  # (F,)
     min_cut: Ints  # (F,)
-    depth: Floats  # (F,) micro-batches in flight, 1 = one stage after another
     energy_weight: Floats  # (F,)
     heat_limit_c: Floats  # (F,)
     active: Bools  # (F, G)
@@ -88,8 +95,8 @@ class Fleet:
         return self.active.shape[0], self.active.shape[1]
 
     def native(self) -> Rows:
-        """Classic federated learning: the last cut at the fastest OPP, (F, G)."""
-        return Rows(np.broadcast_to(self.n_cuts[:, None] - 1, self.shape), self.n_opps - 1)
+        """Classic federated learning: the last way at the fastest OPP, (F, G)."""
+        return Rows(np.broadcast_to(self.n_ways[:, None] - 1, self.shape), self.n_opps - 1)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ class FleetState(Conditions):
     usual_up_bps: Floats  # (F, G)
     usual_down_bps: Floats  # (F, G)
     usual_server_speed: Floats  # (F,)
-    cut: Ints  # (F, G) row of the last round
+    way: Ints  # (F, G) row of the last round
     opp: Ints  # (F, G)
     native_s: Floats  # (F,) modelled native round at the episode's reset
     native_j: Floats  # (F,)
@@ -125,7 +132,7 @@ class FleetState(Conditions):
     @property
     def rows(self) -> Rows:
         """The rows of the last round, (F, G)."""
-        return Rows(self.cut, self.opp)
+        return Rows(self.way, self.opp)
 
     def under(self, at: Conditions) -> "FleetState":
         """As if these conditions had been estimated."""
@@ -136,7 +143,7 @@ class FleetState(Conditions):
 class Outcome:
     """One round, as measured. NaN in a rate is "not measured"."""
 
-    cut: Ints  # (F, G) as applied
+    way: Ints  # (F, G) as applied
     opp: Ints  # (F, G) as applied at the start
     opp_left: Ints  # (F, G) as it still ran at the end, at most ``opp``
     device_s: Floats  # (F, G)
@@ -160,15 +167,16 @@ def build(
 ) -> Fleet:
     """One fleet (F = 1) with a cluster for each board, ``counts`` devices in each.
 
-    Raises ProfileError for a board whose class the profile has no seconds of.
+    Raises ProfileError for a board whose class, or a codec, that the profile has no figures of.
     """
     columns: dict[str, Any] = {name: _column(boards, name) for name in _BOARD_FIELDS}
     work, goal = scenario.workload, scenario.objective
-    depth = max(len(board.opps) for board in boards)
+    each = Ways(profile, work).all
+    n_opps = max(len(board.opps) for board in boards)
     return Fleet(
-        **_dnn(profile, work.batch_size),
-        device_work_s=_device_work_s(profile, boards, work.batch_size),
-        depth=np.ones(1),
+        **_dnn(profile, each, work.batch_size),
+        one_pass=np.array([ONE_PASS[profile.mode]]),
+        device_work_s=_device_work_s(profile, each, boards, work.batch_size),
         min_cut=np.array([min(work.min_cut, profile.native)]),
         energy_weight=np.array([goal.energy_weight]),
         heat_limit_c=np.array([goal.heat_limit_c]),
@@ -177,8 +185,8 @@ def build(
         batches=np.full((1, len(boards)), float(work.batches)),
         memory_limit_bytes=_column(boards, "memory_mb") * 1e6,
         n_opps=np.array([[len(board.opps) for board in boards]]),
-        relative_speed=_opps(boards, "relative_speed", depth),
-        dynamic_w=_opps(boards, "dynamic_w", depth),
+        relative_speed=_opps(boards, "relative_speed", n_opps),
+        dynamic_w=_opps(boards, "dynamic_w", n_opps),
         **columns,
     )
 
@@ -194,20 +202,27 @@ _BOARD_FIELDS = (
 )  # fmt: skip
 
 
-def _device_work_s(profile: Profile, boards: Sequence[Board], batch_size: int) -> Floats:
-    """(1, G, C), each board by the seconds of its class."""
-    return np.array([[profile.column("device_s", batch_size, b.device_class) for b in boards]])
+def _device_work_s(
+    profile: Profile, each: Sequence[Way], boards: Sequence[Board], batch_size: int
+) -> Floats:
+    """(1, G, W), each board by the seconds of its class."""
+    classes = [board.device_class for board in boards]
+    return np.array([[column(profile, each, "device_s", batch_size, name) for name in classes]])
 
 
-def _dnn(profile: Profile, batch_size: int) -> dict[str, Any]:
-    def column(name: str) -> Floats:
-        return np.array([profile.column(name, batch_size)])
+def _dnn(profile: Profile, each: Sequence[Way], batch_size: int) -> dict[str, Any]:
+    """Columns (1, W) of the ways ``each``."""
+
+    def of_ways(name: str) -> Floats:
+        return np.array([column(profile, each, name, batch_size)])
 
     names = ("up_bytes", "down_bytes", "sync_bytes", "memory_bytes")
     return {
-        "server_work_s": column("server_s"),
-        "n_cuts": np.array([len(profile.cuts)]),
-        **{name: column(name) for name in names},
+        "server_work_s": of_ways("server_s"),
+        "cut": np.array([[way.cut for way in each]]),
+        "depth": np.array([[way.depth for way in each]], float),
+        "n_ways": np.array([len(each)]),
+        **{name: of_ways(name) for name in names},
     }
 
 
@@ -215,10 +230,10 @@ def _column(boards: Sequence[Board], name: str) -> Floats:
     return np.array([[getattr(board, name) for board in boards]], float)
 
 
-def _opps(boards: Sequence[Board], name: str, depth: int) -> Floats:
-    """(1, G, depth), padded with the fastest OPP's value."""
+def _opps(boards: Sequence[Board], name: str, n_opps: int) -> Floats:
+    """(1, G, n_opps), padded with the fastest OPP's value."""
     tables = [[getattr(opp, name) for opp in board.opps] for board in boards]
-    return np.array([[table + table[-1:] * (depth - len(table)) for table in tables]], float)
+    return np.array([[table + table[-1:] * (n_opps - len(table)) for table in tables]], float)
 
 
 def take(arrays: T, which: Ints) -> T:

@@ -5,11 +5,11 @@ from functools import cached_property
 
 from adaptoff import candidates, cost, objective, risk
 from adaptoff.best_response import HASTE, Game, Standing
-from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Rows
 from adaptoff.ground import Ground, Scene, scene
 from adaptoff.risk import Outlook
+from adaptoff.table import Table
 
 
 @dataclass(frozen=True)

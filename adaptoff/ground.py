@@ -5,17 +5,19 @@ from functools import cached_property
 
 import numpy as np
 
-from adaptoff import candidates
-from adaptoff.candidates import Table
+from adaptoff.candidates import Grid
 from adaptoff.facts import facts
 from adaptoff.fleet import Bools, Conditions, Fleet, FleetState, Floats, Ints, take
+from adaptoff.table import Table
 
 
 class Ground:
     """A fleet's constants at each option (V,) of a table, gathered once."""
 
-    def __init__(self, fleet: Fleet, table: Table) -> None:
+    def __init__(self, fleet: Fleet, table: Table, grid: Grid | None = None) -> None:
         self.fleet, self.table, self.options = fleet, table, table.options
+        self.grid = grid
+        """what the table was made of, if that is known"""
         self.facts = facts(fleet, table.options)
         self.devices = np.where(fleet.active, fleet.count, 0.0)  # (F, G)
         self.idle_all_w = (fleet.idle_w * self.devices).sum(1)  # (F,)
@@ -59,9 +61,11 @@ def renewed(before: Ground | None, fleet: Fleet, state: FleetState) -> Ground:
 
     It is ``before`` again if that is of this very fleet and its rows do not depend on the state.
     """
-    if before and before.fleet is fleet and candidates.lasting(fleet):
+    grid = before.grid if before and before.fleet is fleet else None
+    if before and grid and grid.lasting:
         return before
-    return Ground(fleet, candidates.build(fleet, state))
+    grid = grid or Grid(fleet)
+    return Ground(fleet, grid.candidates(state), grid)
 
 
 @dataclass(frozen=True)

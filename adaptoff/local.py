@@ -3,9 +3,9 @@
 The loop's DEALER socket talks to the ROUTER of the control process. A message is one frame, a
 msgpack map of at most ``MAX_BYTES``; whatever else comes is refused and changes nothing:
 
-    loop -> control   {"protocol": 1, "number": n, "measured": nil or Measured}
-    control -> loop   {"type": "answer", "protocol": 1, "number": n, "round": 4, "cut": 2, ...}
-                      {"type": "refusal", "protocol": 1, "number": n, "reason": "..."}
+    loop -> control   {"protocol": 2, "number": n, "measured": nil or Measured}
+    control -> loop   {"type": "answer", "protocol": 2, "number": n, "round": 4, "cut": 2, ...}
+                      {"type": "refusal", "protocol": 2, "number": n, "reason": "..."}
 
 ``number`` counts the questions of a loop; what answers one repeats it (0: it could not be read).
 ``measured`` is nil where nothing was measured, as before the first round: the answer is native.
@@ -58,8 +58,7 @@ class LocalController(Closing):
         self.endpoint = local_place.check(endpoint or local_place.found_endpoint())
         self.timeout_s = timeout_s
         self._number = 0
-        self._cut: int | None = None
-        """as last answered"""
+        self._answered: Answer | None = None
         self._context = zmq.Context()
         try:
             self._socket = self._connected()
@@ -84,7 +83,7 @@ class LocalController(Closing):
             self._socket.close(linger=0)  # what was asked in vain must not be answered later
             self._socket = self._connected()
             raise
-        self._cut = answer.cut
+        self._answered = answer
         return answer
 
     def close(self) -> None:
@@ -92,8 +91,10 @@ class LocalController(Closing):
         self._context.destroy(linger=0)
 
     def _question(self, measured: Measured | None) -> bytes:
-        if measured and measured.cut is None:
-            measured = msgspec.structs.replace(measured, cut=self._cut)
+        if measured and measured.cut is None and (last := self._answered):
+            measured = msgspec.structs.replace(
+                measured, cut=last.cut, depth=last.depth, codec=last.codec
+            )
         frame = encode(Ask(number=self._number, measured=measured))
         try:
             decode_ask(frame)  # ranges are checked where messages are read

@@ -7,8 +7,10 @@ from msgspec import Meta
 
 from adaptoff.errors import Malformed
 from adaptoff.messages import Bps, Index, Level, Seconds, Source, Struct, Text
+from adaptoff.profile import Codec
+from adaptoff.scenario import Depth
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_BYTES = 8192
 """of a frame: ZeroMQ refuses longer ones before it allocates them"""
 
@@ -39,7 +41,9 @@ class Measured(Struct, frozen=True, kw_only=True):
     server_speed: Annotated[float, Meta(gt=0, le=1e5)] | None = None
     """in reference cores, if the loop knows; without a fleet it is else told from ``server_s``"""
     cut: Level | None = None
-    """as really used, if other than answered"""
+    """as really used, if other than answered; so are the next two"""
+    depth: Depth | None = None
+    codec: Codec | None = None
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -64,6 +68,10 @@ class Answer(Reply, frozen=True, kw_only=True, tag="answer"):
     """the fleet's, which a restarted server counts anew"""
     cut: Level
     """blocks on this device"""
+    depth: Depth = 1
+    """micro-batches in flight"""
+    codec: Codec = "float32"
+    """how activations and gradients travel"""
     opp: Level
     """as applied; without ``--clocks`` the fastest, since nothing was set"""
     mhz: Annotated[float, Meta(ge=0, le=1e6)]

@@ -1,11 +1,13 @@
-"""Values of fleets, clusters, cuts and operating points, at rows (F, G) or options (V,)."""
+"""Values of fleets, clusters, ways and operating points, at rows (F, G) or options (V,)."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptoff.fleet import Floats, Ints, Options, Rows
+
+T = TypeVar("T", bound=np.generic)
 
 
 def of_fleet(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[Any]:
@@ -18,31 +20,31 @@ def of_cluster(values: npt.NDArray[Any], rows: Rows | Options) -> npt.NDArray[An
     return values[rows.fleet, rows.cluster] if isinstance(rows, Options) else values
 
 
-def of_cut(table: Floats, rows: Rows | Options) -> Floats:
-    """Values (F, C) or (F, G, C) at the cuts of rows (F, G) or options (V,)."""
+def of_way(table: npt.NDArray[T], rows: Rows | Options) -> npt.NDArray[T]:
+    """Values (F, W) or (F, G, W) at the ways of rows (F, G) or options (V,)."""
     if isinstance(rows, Rows):
-        return pick_cut(table, rows.cut)
+        return pick_way(table, rows.way)
     if table.ndim == 3:
-        return table[rows.fleet, rows.cluster, rows.cut]
-    return table[rows.fleet, rows.cut]
+        return table[rows.fleet, rows.cluster, rows.way]
+    return table[rows.fleet, rows.way]
 
 
-def of_opp(table: Floats, rows: Rows | Options) -> Floats:
+def of_opp(table: npt.NDArray[T], rows: Rows | Options) -> npt.NDArray[T]:
     """Values (F, G, K) at the operating points of rows (F, G) or options (V,)."""
     if isinstance(rows, Rows):
         return pick_opp(table, rows.opp)
     return table[rows.fleet, rows.cluster, rows.opp]
 
 
-def pick_cut(table: Floats, cut: Ints) -> Floats:
-    """Values (F, C) or (F, G, C) at cuts (F, G) or (F, G, R)."""
+def pick_way(table: npt.NDArray[T], way: Ints) -> npt.NDArray[T]:
+    """Values (F, W) or (F, G, W) at ways (F, G) or (F, G, R)."""
     if table.ndim == 3:
-        return pick_opp(table, cut)
+        return pick_opp(table, way)
     fleet = np.arange(len(table))
-    return table[fleet.reshape(-1, *[1] * (cut.ndim - 1)), cut]
+    return table[fleet.reshape(-1, *[1] * (way.ndim - 1)), way]
 
 
-def pick_opp(table: Floats, opp: Ints) -> Floats:
+def pick_opp(table: npt.NDArray[T], opp: Ints) -> npt.NDArray[T]:
     """Values (F, G, K) at operating points (F, G) or (F, G, R)."""
     fleet, cluster = np.arange(len(table))[:, None], np.arange(table.shape[1])
     if opp.ndim == 3:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from adaptoff.profile import Profile
-from adaptoff.scenario import MAX_DEVICES, Scenario
+from adaptoff.profile import Codec, Profile
+from adaptoff.scenario import MAX_DEVICES, Depth, Scenario
 
-PROTOCOL = 4
+PROTOCOL = 5
 MAX_CLUSTERS = 8
 GONE = 255
 
@@ -36,7 +36,7 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class TensorSpec(Struct, frozen=True, array_like=True):
     """One raw frame: little-endian, C order."""
 
-    dtype: Literal["float32", "int64", "uint8"]
+    dtype: Literal["float32", "float16", "int64", "uint8"]
     shape: Annotated[list[Annotated[int, Meta(ge=0, le=2**31 - 1)]], Meta(max_length=8)]
 
 
@@ -45,6 +45,10 @@ class Row(Struct, frozen=True, kw_only=True):
 
     cut: Level
     opp: Level
+    depth: Depth = 1
+    """micro-batches that a batch is trained in, all of them in flight at once"""
+    codec: Codec = "float32"
+    """how activations and gradients travel"""
 
 
 class Telemetry(Struct, frozen=True, kw_only=True):
@@ -57,6 +61,8 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """as applied when the round started: what heat and the kernel left of the one asked for"""
     opp_left: Level | None = None
     """as the board still ran at the end, when heat or somebody else may have taken some of it"""
+    depth: Depth = 1
+    codec: Codec = "float32"
     samples: Index
     device_s: Seconds
     uplink_s: Seconds
@@ -174,19 +180,24 @@ class Weights(Message, frozen=True, kw_only=True, tag="weights"):
 
 
 class Activations(Message, frozen=True, kw_only=True, tag="activations"):
-    """Device to server: activations and labels of one batch."""
+    """Device to server: activations and labels of one micro-batch, encoded."""
 
     round: Index
     batch: Index
+    part: Index = 0
+    """which micro-batch of the batch, counted from 0"""
 
 
 class Gradient(Message, frozen=True, kw_only=True, tag="gradient"):
-    """Server to device: gradient of the activations (no tensor at cut 0)."""
+    """Server to device: gradient of the activations, encoded (no tensor at cut 0)."""
 
     round: Index
     batch: Index
+    part: Index = 0
+    uplink_s: Seconds = 0.0
+    """that the activations were on the link"""
     server_s: Seconds
-    """from the last byte of the activations to this answer"""
+    """from the last byte of the activations, or the answer before if that was later, to this one"""
 
 
 class RoundDone(Message, frozen=True, kw_only=True, tag="round-done"):

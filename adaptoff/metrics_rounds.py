@@ -96,10 +96,15 @@ def one(name: str, what: str, value: float | None) -> Metric:
 
 def of_rows(prefix: str, opp: str, decisions: Sequence[Decision]) -> Iterator[Metric]:
     """The rows of a round; ``opp`` is what their OPP is called."""
-    cuts = [([d.device], d.row.cut) for d in decisions]
-    opps = [([d.device], d.row.opp) for d in decisions]
+    rows = [(d.device, d.row) for d in decisions]
+    cuts, opps, depths = (
+        [([device], getattr(row, name)) for device, row in rows] for name in ("cut", "opp", "depth")
+    )
     yield gauge(f"{prefix}_cut", "Blocks of the model that the device kept.", cuts, DEVICE)
     yield gauge(f"{prefix}_{opp}", "Operating point as decided.", opps, DEVICE)
+    yield gauge(f"{prefix}_depth", "Micro-batches in flight.", depths, DEVICE)
+    codecs = [([device, row.codec], 1) for device, row in rows]
+    yield gauge(f"{prefix}_codec", "1 for how batches travelled.", codecs, (*DEVICE, "codec"))
 
 
 def of_telemetry(prefix: str, seen: Sequence[Telemetry]) -> Iterator[Metric]:

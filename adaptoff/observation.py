@@ -125,13 +125,13 @@ def _joules_and_costs(sight: Foresight, others_best_s: Floats) -> dict[str, Floa
 def _rows(sight: Foresight) -> dict[str, Floats | Bools]:
     """What a row is, whatever it costs."""
     ground, options = sight.scene.ground, sight.table.options
-    cut, opp, planned, active, occupancy = ground.each(
-        sight.state.cut, sight.state.opp, sight.plan.at, sight.fleet.active,
+    way, opp, planned, active, occupancy = ground.each(
+        sight.state.way, sight.state.opp, sight.plan.at, sight.fleet.active,
         np.minimum(sight.plan.others, 4.0) / 2,
     )  # fmt: skip
     return {
         "relative_speed": ground.facts.relative_speed,
-        "is_current": (options.cut == cut) & (options.opp == opp),
+        "is_current": (options.way == way) & (options.opp == opp),
         "is_planned": sight.table.every == planned,
         "server_occupancy": occupancy,
         "valid": active,

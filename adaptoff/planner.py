@@ -6,8 +6,8 @@ With estimates it is the planner, with the true conditions of the coming round t
 import numpy as np
 
 from adaptoff import candidates, cost, heat, lookup, objective
-from adaptoff.candidates import Table
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
+from adaptoff.table import Table
 
 SWEEPS = 3
 
@@ -24,10 +24,10 @@ def plan(
     starts = _starts(fleet, state, table)
     settled = [_respond(fleet, state, table, start, haste) for start in starts]
     best = np.stack([joint_cost(fleet, state, rows, haste) for rows in settled]).argmin(0)
-    cut = np.stack([rows.cut for rows in settled])
+    way = np.stack([rows.way for rows in settled])
     opp = np.stack([rows.opp for rows in settled])
     each = np.arange(len(best))
-    return Rows(cut[best, each], opp[best, each])
+    return Rows(way[best, each], opp[best, each])
 
 
 def joint_cost(fleet: Fleet, state: FleetState, rows: Rows, haste: float = 0.0) -> Floats:
@@ -56,9 +56,9 @@ def enumerate_best(fleet: Fleet, state: FleetState, table: Table | None = None) 
     options = [np.flatnonzero(valid) for valid in table.valid[0]]
     index = np.stack(np.meshgrid(*options, indexing="ij"), -1).reshape(-1, len(options))
     each = np.arange(len(options))
-    cut, opp = table.rows.cut[0][each, index], table.rows.opp[0][each, index]
-    best = joint_cost(fleet, state, Rows(cut, opp)).argmin()  # the one fleet broadcasts
-    return Rows(cut[best][None], opp[best][None])
+    way, opp = table.rows.way[0][each, index], table.rows.opp[0][each, index]
+    best = joint_cost(fleet, state, Rows(way, opp)).argmin()  # the one fleet broadcasts
+    return Rows(way[best][None], opp[best][None])
 
 
 def _starts(fleet: Fleet, state: FleetState, table: Table) -> list[Rows]:
@@ -83,5 +83,5 @@ def _respond(
             joint = mine.beside(rows)
             costs = joint_cost(fleets, states, joint, haste)
             best = lookup.first_least(costs, mine.fleet)
-            rows = Rows(joint.cut[best], joint.opp[best])
+            rows = Rows(joint.way[best], joint.opp[best])
     return rows

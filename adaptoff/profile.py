@@ -19,6 +19,8 @@ from adaptoff.errors import ProfileError
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
 Mode = Literal["training", "inference"]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Codec = Literal["float32", "float16", "uint8", "uint8-zstd"]
+"""how activations and gradients travel; float32 is as they are"""
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -42,6 +44,28 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     device_flops: Amount | None = None
     """2 per multiply-add; the same passes as ``device_s``"""
     server_flops: Amount | None = None
+    device_call_s: Amount = 0
+    """what each micro-batch beyond the first adds to ``device_s``"""
+    server_call_s: Amount = 0
+
+
+class Coded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a codec makes of one cut's batch, to encode and decode it included."""
+
+    up_bytes: Amount = 0
+    down_bytes: Amount = 0
+    device_s: Amount = 0
+    """added to the cut's: to encode activations and decode gradients, on a reference core"""
+    server_s: Amount = 0
+    """added to the cut's: the reverse"""
+
+
+class CodecCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A codec at all cuts."""
+
+    cuts: Annotated[list[Coded], Meta(min_length=2, max_length=64)]
+    accuracy_drop: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """share of test samples that it was measured to cost; None: not measured"""
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -63,6 +87,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         dict[Name, Annotated[list[Amount], Meta(max_length=64)]], Meta(max_length=64)
     ] = {}
     """measured ``device_s`` of each cut per class of boards, at the fastest OPP"""
+    codecs: dict[Codec, CodecCosts] = {}
+    """what others than float32 make of each cut"""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -128,6 +154,13 @@ def _check(profile: Profile) -> None:
         if len(seconds) != len(profile.cuts):
             raise ValueError(
                 f"classes.{name} has {len(seconds)} entries: one per cut, {len(profile.cuts)}"
+            )
+    if "float32" in profile.codecs:
+        raise ValueError("codecs.float32: is what the cuts say")
+    for codec, costs in profile.codecs.items():
+        if len(costs.cuts) != len(profile.cuts):
+            raise ValueError(
+                f"codecs.{codec} has {len(costs.cuts)} cuts: one per cut, {len(profile.cuts)}"
             )
     for index, cut in enumerate(profile.cuts):
         if complaint := _complaint(profile, index, cut):

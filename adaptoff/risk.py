@@ -6,16 +6,17 @@ they moved so far. Clusters take their columns of the design by rank, the slowes
 their order does not matter.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from adaptoff import cost, heat, objective
-from adaptoff.candidates import Table
 from adaptoff.cost import Columns
 from adaptoff.fleet import Bools, Fleet, Floats, Ints
 from adaptoff.ground import Ground, Scene
+from adaptoff.table import Table
 
 POINTS, RANKS = 16, 5
 QUARTERS = 0.325, 1.271
@@ -143,6 +144,7 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
     columns, at, ground = estimated.columns, estimated.scene.at, estimated.ground
     up, down, load = ground.spread(_factors(estimated))
     share = at.down_bps / (at.up_bps + at.down_bps)
+    piped = _overlap(columns, share, up, down, load)
     up *= columns.uplink_s + share * columns.sync_s
     down *= columns.downlink_s + (1 - share) * columns.sync_s
     link_s, radio_w = np.add(up, down, out=up), ground.facts.radio_w
@@ -151,12 +153,30 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
     np.multiply(columns.device_s, load, out=several_s)
     several_s += link_s
     several_s += columns.server_s
-    several_s *= columns.total_s / np.maximum(columns.in_turn_s, cost.NOTHING_S)
+    if piped:
+        several_s[:] = piped(several_s)
     active_j = np.empty(totals_s.shape)
     active_j[-1] = columns.active_j
     np.multiply(columns.active_j - radio_w * columns.link_s, load, out=active_j[:-1])
     active_j[:-1] += np.multiply(radio_w, link_s, out=link_s)
     return Outlook(estimated.scene, columns, totals_s, active_j)
+
+
+def _overlap(
+    columns: Columns, share: Floats, up: Floats, down: Floats, load: Floats
+) -> Callable[[Floats], Floats] | None:
+    """What makes seconds (S, V) one after another those of a pipeline; None without any.
+
+    Factors up, down and of the load (S, V); ``share`` (V,) of the weights' seconds that are up.
+    """
+    overlap, pass_s = columns.overlap, columns.pass_s
+    if overlap is None or pass_s is None:
+        return None
+    sync_s = (up * share + down * (1 - share)) * columns.sync_s
+    links_s = np.maximum(up * columns.uplink_s, down * columns.downlink_s)
+    largest_s = np.maximum(np.maximum(pass_s * load, columns.server_s), links_s)
+    device_s = columns.device_s * load
+    return lambda total_s: cost.overlapped(total_s, largest_s, sync_s, device_s, overlap)
 
 
 def _factors(estimated: Outlook) -> Floats:

@@ -9,13 +9,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from adaptoff.profile import Codec
+
 MAX_OPPS = 8
 MAX_DEVICES = 256
+MAX_DEPTH = 16
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 Mbps = Annotated[float, Meta(gt=0, le=100_000)]
 Watt = Annotated[float, Meta(ge=0, le=1000)]
 Celsius = Annotated[float, Meta(ge=-40, le=200)]
+Depth = Annotated[int, Meta(ge=1, le=MAX_DEPTH)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -39,6 +43,12 @@ class Workload(Struct, frozen=True, kw_only=True):
     rounds: Annotated[int, Meta(ge=1, le=10_000)] = 10
     min_cut: Annotated[int, Meta(ge=0, le=63)] = 1
     """lowest cut allowed: at 0 the raw inputs leave the device"""
+    depths: Annotated[tuple[Depth, ...], Meta(min_length=1)] = (1,)
+    """allowed numbers of micro-batches in flight; with BatchNorm more than 1 train otherwise"""
+    codecs: Annotated[tuple[Codec, ...], Meta(min_length=1)] = ("float32",)
+    """allowed ways to send activations and gradients"""
+    max_accuracy_drop: Annotated[float, Meta(ge=0, le=1)] = 0.005
+    """codecs are left out that were measured to lose more, or were not measured"""
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.01
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from adaptoff import cost, lookup
 from adaptoff.agents.method import lowest, top_clock
-from adaptoff.candidates import Table
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.fleet import Fleet, FleetState, Floats, Options, Outcome, Rows
+from adaptoff.table import Table
 
 FEATURES = 3
 
@@ -48,7 +48,7 @@ class LinUCB:
 
     def see(self, outcome: Outcome, cost: Floats) -> None:  # noqa: ARG002
         """Learn from what the round took beyond the device's own time."""
-        x = offloaded(self._fleet, Rows(outcome.cut, outcome.opp)) / self._scale
+        x = offloaded(self._fleet, Rows(outcome.way, outcome.opp)) / self._scale
         rest = (outcome.total_s - outcome.device_s) / self._unit_s
         self._a += x[..., :, None] * x[..., None, :]
         self._b += x * rest[..., None]
@@ -83,14 +83,14 @@ class LinUCB:
     def _allowed(self, fleet: Fleet, table: Table) -> Table:
         if not self.forced(self._round):
             return table
-        below = table.valid & (table.rows.cut < fleet.native().cut[..., None])
+        below = table.valid & (table.rows.way < fleet.native().way[..., None])
         return Table(table.rows, np.where(below.any(2, keepdims=True), below, table.valid))
 
 
 def offloaded(fleet: Fleet, rows: Rows | Options) -> Floats:
     """Server work, bytes on the link and batches sent of a round, (..., FEATURES)."""
     batches = lookup.of_cluster(fleet.batches, rows)
-    work_s = batches * lookup.of_cut(fleet.server_work_s, rows)
-    both_ways = lookup.of_cut(fleet.up_bytes, rows) + lookup.of_cut(fleet.down_bytes, rows)
-    size = batches * both_ways + 2 * lookup.of_cut(fleet.sync_bytes, rows)
+    work_s = batches * lookup.of_way(fleet.server_work_s, rows)
+    both_ways = lookup.of_way(fleet.up_bytes, rows) + lookup.of_way(fleet.down_bytes, rows)
+    size = batches * both_ways + 2 * lookup.of_way(fleet.sync_bytes, rows)
     return np.stack([work_s, size, batches * (work_s > 0)], -1)

@@ -18,7 +18,7 @@ from adaptoff.agents.hindsight import Hindsight, Oracle
 from adaptoff.agents.method import Forgetful, Method, Stateless, lowest, or_native, top_clock
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.errors import InputError
-from adaptoff.fleet import Fleet, FleetState, Rows
+from adaptoff.fleet import Fleet, FleetState, Ints, Rows
 from adaptoff.policy import Policy
 
 
@@ -35,7 +35,7 @@ class Random(Forgetful):
     def choose(self, fleet: Fleet, state: FleetState) -> Rows:
         """Rows (F, G)."""
         table = candidates.build(fleet, state)
-        return lowest(table, self._rng.random(len(table.options.cut)))
+        return lowest(table, self._rng.random(len(table.options.way)))
 
 
 def native() -> Method:
@@ -48,7 +48,7 @@ def all_offload() -> Method:
 
     def choose(fleet: Fleet, state: FleetState) -> Rows:
         table = top_clock(fleet, state)
-        return lowest(table, table.options.cut.astype(float))
+        return lowest(table, table.options.way.astype(float))
 
     return Stateless("all-offload", choose)
 
@@ -61,24 +61,40 @@ def of_policy(policy: Policy, name: str = "policy") -> Method:
 def constant(cut: int, opp: int) -> Method:
     """The same cut and OPP everywhere and always, as far as each cluster can.
 
+    Of several depths and codecs, the first of each.
+
     Where the cut is not possible it is native's; a cluster with fewer OPPs takes its fastest.
     """
 
-    def choose(fleet: Fleet, state: FleetState) -> Rows:
-        everywhere = Rows(np.full(fleet.shape, cut), np.minimum(opp, fleet.n_opps - 1))
-        return or_native(fleet, state, everywhere)
+    def choose(fleet: Fleet, state: FleetState) -> Rows:  # noqa: ARG001
+        first = np.where((fleet.cut == cut).any(1), (fleet.cut == cut).argmax(1), fleet.n_ways - 1)
+        return _everywhere(fleet, first[:, None], opp)
 
     return Stateless(f"constant-{cut}-{opp}", choose)
+
+
+def _everywhere(fleet: Fleet, way: Ints, opp: int) -> Rows:
+    """All clusters in a way (F, 1), as far as each can."""
+    return or_native(
+        fleet, Rows(np.broadcast_to(way, fleet.shape), np.minimum(opp, fleet.n_opps - 1))
+    )
 
 
 def best_constant() -> Method:
     """In hindsight, each fleet's cheapest constant row."""
 
     def options(fleet: Fleet) -> list[Method]:
-        cuts, opps = fleet.up_bytes.shape[1], fleet.relative_speed.shape[2]
-        return [constant(cut, opp) for cut, opp in product(range(cuts), range(opps))]
+        ways, opps = fleet.cut.shape[1], fleet.relative_speed.shape[2]
+        return [
+            Stateless(f"way {way}, OPP {opp}", partial(_constant_way, way, opp))
+            for way, opp in product(range(ways), range(opps))
+        ]
 
     return Hindsight("best-constant", options)
+
+
+def _constant_way(way: int, opp: int, fleet: Fleet, state: FleetState) -> Rows:  # noqa: ARG001
+    return _everywhere(fleet, np.minimum(way, fleet.n_ways - 1)[:, None], opp)
 
 
 def best_planner() -> Method:

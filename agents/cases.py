@@ -73,6 +73,8 @@ def of_trials(wanted: Wanted) -> list[Case]:
     facts = {
         "fleets": fleets,
         "heat_limit_binds": wanted.heat,
+        "depths": list(wanted.work.depths),
+        "codecs": list(wanted.work.codecs),
         "energy_weight": "drawn" if wanted.energy_weight is None else wanted.energy_weight,
     }
     return [
@@ -91,10 +93,10 @@ def _links(
     wanted: Wanted, profile: Profile, fleets: int, rounds: int
 ) -> Iterator[tuple[str, Source, Json]]:
     """Kinds of links, the fleets on them, and how they came about."""
-    weight, heat = wanted.energy_weight, wanted.heat
+    weight, heat, work = wanted.energy_weight, wanted.heat, wanted.work
     level = [rate / 1e6 for rate in LEVEL_BPS]
     facts: Json = {"law": "log-AR(1) about a level that jumps", "level_mbps": level}
-    yield "drawn", DrawnTrial([profile], fleets, rounds, weight, heat=heat), facts
+    yield "drawn", DrawnTrial([profile], fleets, rounds, weight, heat=heat, work=work), facts
     for directory in wanted.traces:
         files, name = trace_files(directory), directory.resolve().name
         for scale in wanted.scales_mbps:
@@ -102,7 +104,7 @@ def _links(
                 f"{name}-scaled" if scale else name,
                 TraceTrial(
                     [profile], files, fleets, rounds, scale, wanted.up_over_down,
-                    round_s=TRACE_ROUND_S, energy_weight=weight, heat=heat,
+                    round_s=TRACE_ROUND_S, energy_weight=weight, heat=heat, work=work,
                 ),
                 trace_facts(directory, files, scale, wanted.up_over_down),
             )  # fmt: skip

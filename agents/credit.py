@@ -25,7 +25,7 @@ def worth(ground: Ground, true: FleetState, rows: Rows) -> Floats:
     table, options, wide = ground.table, ground.options, ground.wide
     wide_true = take(true, options.fleet)
     asked = options.beside(rows)
-    applied = Rows(asked.cut, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
+    applied = Rows(asked.way, heat.throttled(asked.opp, wide_true.temp_c, wide.trip_c))
     logs = np.log(planner.joint_cost(wide, wide_true, applied))
     least = lookup.of_cluster(table.least(logs), options)
     return table.spread(np.maximum(least - logs, -MOST), -MOST)

@@ -78,7 +78,7 @@ def too_hot(fleet: Fleet, seen: Outcome) -> Floats:
 
 def changed(fleet: Fleet, before: Outcome, after: Outcome) -> Floats:
     """Share (F,) of a fleet's clusters that applied another row than the round before."""
-    moved = (before.cut != after.cut) | (before.opp != after.opp)
+    moved = (before.way != after.way) | (before.opp != after.opp)
     return (moved & fleet.active).sum(1) / fleet.active.sum(1)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptoff import cost, lookup
-from adaptoff.agents.method import Forgetful, lowest, top_clock
+from adaptoff.agents.method import Forgetful, every_way, lowest
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Options, Outcome, Rows
 
@@ -44,7 +44,7 @@ class FedAdapt:
             state.up_bps < SLOW_LINK_BPS, SLOW_LINK, slow_and_fast(fleet, self.baseline_s)
         )
         shares = self.act(observe(fleet, groups, self.seconds, share_of(fleet, state.rows)))
-        return nearest(fleet, state, np.take_along_axis(shares, groups, 1))
+        return nearest(fleet, np.take_along_axis(shares, groups, 1))
 
     def see(self, outcome: Outcome, cost: Floats) -> None:  # noqa: ARG002
         """Remember the seconds per iteration (F, G); weights are not part of an iteration."""
@@ -69,7 +69,7 @@ class FedAdaptConstant(Forgetful):
         """Rows (F, G)."""
         if self._rows is None:
             slow = slow_and_fast(fleet, native_iteration_s(fleet, state)) == SLOW
-            self._rows = nearest(fleet, state, np.where(slow, POOL1_SHARE, 1.0))
+            self._rows = nearest(fleet, np.where(slow, POOL1_SHARE, 1.0))
         return self._rows
 
 
@@ -107,16 +107,22 @@ def observe(fleet: Fleet, groups: Ints, seconds: Floats, share: Floats) -> Float
 
 def share_of(fleet: Fleet, rows: Rows | Options) -> Floats:
     """Share of the DNN's work that is on the device, shaped as ``rows``."""
-    whole = lookup.of_cut(fleet.device_work_s, fleet.native())
-    return lookup.of_cut(fleet.device_work_s, rows) / lookup.of_cluster(whole, rows)
+    whole = lookup.of_way(fleet.device_work_s, fleet.native())
+    return lookup.of_way(fleet.device_work_s, rows) / lookup.of_cluster(whole, rows)
 
 
-def nearest(fleet: Fleet, state: FleetState, share: Floats) -> Rows:
+def nearest(fleet: Fleet, share: Floats) -> Rows:
     """The rows (F, G) with nearest to ``share`` (F, G) of the work, the later of equals."""
-    table = top_clock(fleet, state)
-    cut = table.options.cut
+    table = every_way(fleet)
+    way = table.options.way
     gap = np.abs(share_of(fleet, table.options) - lookup.of_cluster(share, table.options))
-    return lowest(table, np.where(cut > 0, gap - 1e-9 * cut, np.inf))
+    plain = lookup.of_way(_first_of_cut(fleet), table.options) & (way > 0)
+    return lowest(table, np.where(plain, gap - 1e-9 * way, np.inf))
+
+
+def _first_of_cut(fleet: Fleet) -> Bools:
+    """Which ways (F, W) are the first of their cut: it knows neither depth nor codec."""
+    return np.diff(fleet.cut, axis=1, prepend=-1) > 0
 
 
 def reward(fleet: Fleet, seconds: Floats, baseline_s: Floats) -> Floats:

@@ -61,7 +61,7 @@ def _round(agent: FedAdapt, episode: Episode, again: Bools) -> Credit:
     fleet, where = episode.fleet, again[:, None]
     rows, native = agent.choose(fleet, episode.state), episode.fleet.native()
     done = episode.run(
-        Rows(np.where(where, native.cut, rows.cut), np.where(where, native.opp, rows.opp))
+        Rows(np.where(where, native.way, rows.way), np.where(where, native.opp, rows.opp))
     )
     agent.see(done.outcome, done.cost)
     agent.baseline_s = np.where(where, agent.seconds, agent.baseline_s)

@@ -60,11 +60,11 @@ class Tiers:
         seconds = self._seconds(fleet, state, table.options)
         straggler_s = np.where(fleet.active, table.least(seconds), 0.0).max(1)
         in_time = seconds <= lookup.of_fleet(straggler_s, table.options)
-        return lowest(table, np.where(in_time, -table.options.cut, np.inf))
+        return lowest(table, np.where(in_time, -lookup.of_way(fleet.cut, table.options), np.inf))
 
     def see(self, outcome: Outcome, cost: Floats) -> None:  # noqa: ARG002
         """Average the paces: seconds measured for each that the profile has."""
-        device_s, server_s = _profiled(self._fleet, Rows(outcome.cut, outcome.opp))
+        device_s, server_s = _profiled(self._fleet, Rows(outcome.way, outcome.opp))
         self._device_pace = _average(self._device_pace, outcome.device_s, device_s)
         self._server_pace = _average(self._server_pace, outcome.server_s, server_s)
 
@@ -79,7 +79,7 @@ def _profiled(fleet: Fleet, rows: Rows | Options) -> tuple[Floats, Floats]:
     """Device and server seconds of a round at speed 1, shaped as ``rows``."""
     batches = lookup.of_cluster(fleet.batches, rows)
     work = (fleet.device_work_s, fleet.server_work_s)
-    device_s, server_s = (batches * lookup.of_cut(table, rows) for table in work)
+    device_s, server_s = (batches * lookup.of_way(table, rows) for table in work)
     return device_s, server_s
 
 

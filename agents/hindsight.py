@@ -33,9 +33,9 @@ class Oracle(Forgetful):
 
 def search(fleet: Fleet, state: FleetState, true: FleetState) -> Rows:
     """The best of planner searches under the ``true`` conditions, from several starts."""
-    native = replace(true, cut=fleet.native().cut, opp=fleet.native().opp)
+    native = replace(true, way=fleet.native().way, opp=fleet.native().opp)
     guess = planner.plan(fleet, state)
-    informed = replace(true, cut=guess.cut, opp=guess.opp)
+    informed = replace(true, way=guess.way, opp=guess.opp)
     tries = [planner.plan(fleet, start) for start in (true, native, informed)]
     return of_each(tries, np.stack([planner.joint_cost(fleet, true, r) for r in tries]).argmin(0))
 

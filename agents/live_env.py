@@ -71,10 +71,10 @@ class LiveEnv(FleetVecEnv):
         done = self.episode.step(index)
         self.costs.append(float(done.cost[0]))
         seen, rewards = done.outcome, np.zeros((1, self.shape.clusters, self.shape.rows))
-        same = seen.cut.shape == before.cut.shape  # no device came or went
+        same = seen.way.shape == before.way.shape  # no device came or went
         if self.tell(done) and same:
             at = before.under(conditions(ground.fleet, before, seen, self.episode.state))
-            found = worth(ground, at, Rows(seen.cut, seen.opp))
+            found = worth(ground, at, Rows(seen.way, seen.opp))
             rewards[:, : found.shape[1], : found.shape[2]] = found
         return rewards.reshape(1, -1).astype(np.float32), done.cost
 

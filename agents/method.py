@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from adaptoff import candidates
-from adaptoff.candidates import Table
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode, Round
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Outcome, Rows
+from adaptoff.table import Table
 
 
 class Method(Protocol):
@@ -78,7 +78,15 @@ def top_clock(fleet: Fleet, state: FleetState) -> Table:
 
     Native is always one of them.
     """
-    table = candidates.build(fleet, state)
+    return _at_top(fleet, candidates.build(fleet, state))
+
+
+def every_way(fleet: Fleet) -> Table:
+    """The same with all depths and codecs of each cut, whatever the state."""
+    return _at_top(fleet, candidates.Grid(fleet).table)
+
+
+def _at_top(fleet: Fleet, table: Table) -> Table:
     return Table(table.rows, table.valid & (table.rows.opp == fleet.n_opps[..., None] - 1))
 
 
@@ -87,15 +95,15 @@ def lowest(table: Table, score: Floats) -> Rows:
     return table.options.rows(table.at_least(score))
 
 
-def or_native(fleet: Fleet, state: FleetState, rows: Rows) -> Rows:
+def or_native(fleet: Fleet, rows: Rows) -> Rows:
     """The rows (F, G), with native's where a cluster cannot take its own."""
-    table, native = candidates.build(fleet, state), fleet.native()
+    table, native = candidates.Grid(fleet).table, fleet.native()
     _, possible = table.find(rows)
-    return Rows(np.where(possible, rows.cut, native.cut), np.where(possible, rows.opp, native.opp))
+    return Rows(np.where(possible, rows.way, native.way), np.where(possible, rows.opp, native.opp))
 
 
 def of_each(choices: list[Rows], best: Ints) -> Rows:
     """Of several rows (F, G) those numbered ``best`` (F,) for each fleet."""
     each = np.arange(len(best))
-    cut, opp = (np.stack([getattr(rows, name) for rows in choices]) for name in ("cut", "opp"))
-    return Rows(cut[best, each], opp[best, each])
+    way, opp = (np.stack([getattr(rows, name) for rows in choices]) for name in ("way", "opp"))
+    return Rows(way[best, each], opp[best, each])

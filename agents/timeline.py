@@ -37,7 +37,7 @@ def timeline(case: Case, method: Method, seed: int, number: int, played: Played)
         "method": method.name,
         "energy_weight": float(fleet.energy_weight[number]),
         "heat_limit_c": float(fleet.heat_limit_c[number]),
-        "native_cut": int(fleet.n_cuts[number]) - 1,
+        "native_cut": int(fleet.cut[number].max()),
         "round_s": {name: played[name].rounds_s[:, number].tolist() for name in shown},
         "clusters": [_cluster(fleet, seen, (number, i)) for i in np.flatnonzero(active).tolist()],
     }
@@ -48,7 +48,7 @@ def _cluster(fleet: Fleet, seen: Sequence[Seen], at: tuple[int, int]) -> Json:
     return {
         "devices": int(fleet.count[at]),
         "top_opp": int(fleet.n_opps[at]) - 1,
-        "cut": [int(outcome.cut[at]) for _, outcome in seen],
+        "cut": [int(fleet.cut[at[0], outcome.way[at]]) for _, outcome in seen],
         "opp": [int(outcome.opp[at]) for _, outcome in seen],
         "up_mbps": [float(true.up_bps[at]) / 1e6 for true, _ in seen],
         "down_mbps": [float(true.down_bps[at]) / 1e6 for true, _ in seen],

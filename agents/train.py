@@ -66,7 +66,7 @@ class TrainingEnv(FleetVecEnv):
         true = self.episode.state.under(self.emulated.truth())
         done = self.episode.step(index)
         self.mean_cost = float(done.cost.mean())
-        rows = Rows(done.outcome.cut, done.outcome.opp)
+        rows = Rows(done.outcome.way, done.outcome.opp)
         rewards = worth(ground, true, rows).reshape(len(done.cost), -1)
         return rewards.astype(np.float32), done.cost
 

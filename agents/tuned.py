@@ -37,7 +37,7 @@ def plan_cautiously(fleet: Fleet, state: FleetState) -> Rows:
 def plan_steadily(fleet: Fleet, state: FleetState) -> Rows:
     """As ``plan_cautiously``, but the rows in use stay unless the change pays by ``MARGIN``."""
     worlds = outlooks(state)
-    kept = or_native(fleet, state, state.rows)  # heat may have left a row that none can ask for
+    kept = or_native(fleet, state.rows)  # heat may have left a row that none can ask for
     tries = [kept, *(planner.plan(fleet, world) for world in worlds)]
     costs = _mean_costs(fleet, worlds, tries)
     costs[0] *= 1 - MARGIN

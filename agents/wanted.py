@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from adaptoff.errors import InputError
+from adaptoff.scenario import Workload
 
 NO_TRACES = {".md", ".html", ".json", ".toml", ".py"}
 """suffixes of files that may lie beside traces"""
@@ -24,10 +27,16 @@ class Wanted:
     fleets: int | None = None
     rounds: int | None = None
     energy_weight: float | None = None
+    depths: str = ""
+    codecs: str = ""
+    """numbers, and names, with commas"""
 
     def __post_init__(self) -> None:
         """Raises InputError."""
-        trials_only = {"traces": self.traces, "heat": self.heat, "fleets": self.fleets}
+        trials_only = {
+            "traces": self.traces, "heat": self.heat, "fleets": self.fleets,
+            "depths": self.depths, "codecs": self.codecs,
+        }  # fmt: skip
         traces_only = {"trace-scale": self.trace_scale_mbps, "up-over-down": self.up_over_down}
         if self.scenario:
             _refuse(trials_only | traces_only, "not with --scenario, which has its fleet and links")
@@ -35,6 +44,17 @@ class Wanted:
             _refuse({"set": self.overrides}, "only with --scenario")
         if not self.traces:
             _refuse(traces_only, "only with --traces")
+        _ = self.work
+
+    @property
+    def work(self) -> Workload:
+        """The levers of drawn fleets, as a workload names them."""
+        given = {"depths": self.depths, "codecs": self.codecs}
+        levers = {name: text.split(",") for name, text in given.items() if text}
+        try:
+            return msgspec.convert(levers, Workload, strict=False)
+        except msgspec.ValidationError as error:
+            raise InputError(f"--depths, --codecs: {error}") from None
 
     @property
     def scales_mbps(self) -> list[tuple[float, float] | None]:

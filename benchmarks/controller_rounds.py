@@ -119,6 +119,6 @@ def telemetry(seen: Outcome, round_: int, cluster: int, device: int) -> Telemetr
         )
     }  # fmt: skip
     return Telemetry(
-        device=device, round=round_, cut=int(seen.cut[0, cluster]), opp=int(seen.opp[0, cluster]),
+        device=device, round=round_, cut=int(seen.way[0, cluster]), opp=int(seen.opp[0, cluster]),
         samples=1, energy_source="modelled", **measured,
     )  # fmt: skip

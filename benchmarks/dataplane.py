@@ -4,9 +4,9 @@
 [--json]``
 
 On loopback, in float32 tensors of 3.2 MB: goodput and CPU time (both processes) of ``Link`` over
-those of plain sockets, of pickles over a socket as FedAdapt sends them and, with CURVE, of bare
-ZeroMQ; and round trips of 100 bytes. On links that the kernel shapes: how much of what TCP can
-carry there (1448/1514 of the Ethernet rate) back-to-back tensors of a batch get. Sender and
+those of plain sockets, of pickles over a socket as FedAdapt sends them and of bare ZeroMQ; and
+round trips of 100 bytes. On links that the kernel shapes: how much of what TCP can carry there
+(1448/1514 of the Ethernet rate) back-to-back tensors get, one way and both ways at once. Sender and
 receiver are processes of their own and the kinds take turns.
 
 A process that trains has memory at hand for what arrives, so the ends grow their heap first. With
@@ -32,8 +32,8 @@ from rich.table import Table
 from adaptoff.commands.keys import new
 from adaptoff.testbed.probe import probe
 
-BATCH_BYTES = {"cut 1": 1_638_400, "cut 2": 819_200}
-"""activations of a batch of 100 of VGG-5 after its first and its second pool"""
+BATCH_BYTES = {"cut 1": 1_638_400, "cut 2": 819_200, "cut 1 in 4 parts": 409_600}
+"""activations of a batch of 100 of VGG-5 after its first and its second pool; of a micro-batch"""
 TURNS_PER_SHAPED = 5
 """turns on loopback for one on each shaped link"""
 COLUMNS = "ratio", "goal", "met", "least - most", "measured"

@@ -56,7 +56,7 @@ class EmulatedFleet:
         """Run one round with these levers (F, G); raises InputError for rows that do not exist."""
         _check(self._fleet, rows)
         at = self.truth()
-        applied = Rows(rows.cut, heat.throttled(rows.opp, at.temp_c, self._fleet.trip_c))
+        applied = Rows(rows.way, heat.throttled(rows.opp, at.temp_c, self._fleet.trip_c))
         columns = cost.joint(self._fleet, at, applied)
         seconds = cost.round_s(self._fleet, columns)
         self._temp_c = _heated(self._fleet, at.temp_c, columns, seconds)
@@ -83,7 +83,7 @@ class EmulatedFleet:
         }
         measured = replace(columns, **parts)
         return Outcome(
-            cut=rows.cut,
+            way=rows.way,
             opp=rows.opp,
             opp_left=rows.opp,
             **parts,
@@ -93,7 +93,7 @@ class EmulatedFleet:
             up_bps=np.where(probed | (up >= MEASURABLE_BYTES), noisy(at.up_bps), np.nan),
             down_bps=np.where(probed | (down >= MEASURABLE_BYTES), noisy(at.down_bps), np.nan),
             rtt_s=noisy(at.rtt_s),
-            late=np.zeros(rows.cut.shape, np.int64),
+            late=np.zeros(rows.way.shape, np.int64),
             round_s=seconds,
             server_speed=noisy(at.server_speed),
         )
@@ -107,9 +107,9 @@ class EmulatedFleet:
 
 def travelled(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:
     """Bytes up and down (F, G) of one device in a round."""
-    sync = lookup.pick_cut(fleet.sync_bytes, rows.cut)
-    up = fleet.batches * lookup.pick_cut(fleet.up_bytes, rows.cut)
-    down = fleet.batches * lookup.pick_cut(fleet.down_bytes, rows.cut)
+    sync = lookup.pick_way(fleet.sync_bytes, rows.way)
+    up = fleet.batches * lookup.pick_way(fleet.up_bytes, rows.way)
+    down = fleet.batches * lookup.pick_way(fleet.down_bytes, rows.way)
     return up + sync, down + sync
 
 
@@ -120,7 +120,7 @@ def _heated(fleet: Fleet, temp_c: Floats, columns: Columns, seconds: Floats) -> 
 
 def _check(fleet: Fleet, rows: Rows) -> None:
     for name, values, n in (
-        ("cut", rows.cut, fleet.n_cuts[:, None]),
+        ("way", rows.way, fleet.n_ways[:, None]),
         ("opp", rows.opp, fleet.n_opps),
     ):
         if values.shape != fleet.shape or not _within(values, n).all():

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptoff import controller, estimate, objective
-from adaptoff.candidates import Table
 from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Ints, Outcome, Rows
 from adaptoff.foresight import Foresight, looked_at
 from adaptoff.ground import Ground, renewed, scene
 from adaptoff.observation import observe
 from adaptoff.protocols import FleetBackend
+from adaptoff.table import Table
 
 
 @runtime_checkable
@@ -91,7 +91,7 @@ class Episode:
     def after(self, seen: Outcome, replaced: Bools | None = None) -> Round:
         """Take in a round that the backend has run, whoever chose its rows."""
         if replaced is None:
-            replaced = np.zeros(seen.cut.shape, bool)
+            replaced = np.zeros(seen.way.shape, bool)
         if isinstance(self.backend, Live):
             self._see(self.backend.estimates(), self.ground)
         else:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptoff.fleet import Floats, Ints
+from adaptoff.fleet import ONE_PASS, Floats, Ints
 from adaptoff.processes import log_uniform
 
 MIN_CUTS = 3
@@ -31,7 +31,9 @@ def draw(rng: np.random.Generator, n_fleets: int, n_clusters: int, most: int) ->
     answer = np.where(inner, log_uniform(rng, 10.0, 4e3, (n_fleets, 1)), 0.0)
     held = np.where(answers, up_bytes, 2 * np.cumsum(up_bytes, 1))
     return {
-        "n_cuts": n_cuts,
+        "n_ways": n_cuts,
+        "cut": at,
+        "one_pass": np.where(answers[:, 0], ONE_PASS["inference"], ONE_PASS["training"]),
         "device_work_s": np.repeat((work_s * done)[:, None], n_clusters, 1),
         "server_work_s": np.where(inner, work_s * (1.02 - done), 0.0),
         "up_bytes": up_bytes,

@@ -66,7 +66,7 @@ def draw_fleet(rng: np.random.Generator, n_fleets: int, limits: Limits) -> Fleet
         **dnn,
         **random_boards.draw(rng, active, limits.opps),
         min_cut=(rng.random(n_fleets) < 0.7).astype(np.int64),
-        depth=np.where(pipelined, rng.integers(2, 9, n_fleets), 1.0),
+        depth=_depths(rng, pipelined, limits.cuts),
         energy_weight=np.where(rng.random(n_fleets) < 0.2, 0.0, weight),
         active=active,
         count=np.ceil(log_uniform(rng, 0.5, 6.0, shape)),
@@ -90,6 +90,12 @@ def draw_course(rng: np.random.Generator, fleet: Fleet, rounds: int) -> Course:
         server_speed=server * free_share(rng, rounds, shape[:1]),
         noise=rng.uniform(0.0, MOST_NOISE, shape[0]),
     )
+
+
+def _depths(rng: np.random.Generator, pipelined: Bools, n_ways: int) -> Floats:
+    """Micro-batches in flight (F, W): all ways of a fleet have as many."""
+    depth = np.where(pipelined, rng.integers(2, 9, len(pipelined)), 1.0)
+    return np.repeat(depth[:, None], n_ways, 1)
 
 
 def _memory_limit(rng: np.random.Generator, memory: Floats, shape: tuple[int, int]) -> Floats:

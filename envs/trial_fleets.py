@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from adaptoff.envs import boards
-from adaptoff.fleet import Fleet, Floats, Ints
+from adaptoff.fleet import ONE_PASS, Fleet, Floats, Ints
 from adaptoff.processes import log_uniform
 from adaptoff.profile import Profile
+from adaptoff.scenario import Workload
+from adaptoff.ways import Ways, column
 
 CLUSTERS, MEMBERS = (2, 5), (1, 3)
 BATCHES = (2.0, 40.0)
@@ -26,19 +28,19 @@ def draw(
     profiles: Sequence[Profile],
     of: Ints,
     energy_weight: float | None,
+    work: Workload,
     *,
     heat: bool,
 ) -> Fleet:
-    """One fleet for each index ``of`` (F,) into the profiles."""
+    """One fleet for each index ``of`` (F,) into the profiles; ``work`` says what levers it has."""
     shape = (len(of), CLUSTERS[1])
     n_clusters = rng.integers(CLUSTERS[0], CLUSTERS[1] + 1, (shape[0], 1))
     board = boards.columns(rng.integers(0, len(boards.BOARDS), shape))
     weight = _energy_weight(rng, shape[0])
     return Fleet(
-        **{name: table[of] for name, table in dnns(profiles, shape[1]).items()},
+        **{name: table[of] for name, table in dnns(profiles, shape[1], work).items()},
         **{**board, **_surroundings(rng, board, heat=heat)},
         min_cut=(rng.random(shape[0]) < LOWEST_CUT_1).astype(np.int64),
-        depth=np.ones(shape[0]),
         energy_weight=weight if energy_weight is None else np.full(shape[0], energy_weight),
         active=np.arange(shape[1]) < n_clusters,
         count=rng.integers(MEMBERS[0], MEMBERS[1] + 1, shape).astype(float),
@@ -46,21 +48,30 @@ def draw(
     )
 
 
-def dnns(profiles: Sequence[Profile], n_clusters: int) -> dict[str, Any]:
-    """Columns (P, C) of the profiles, device work (P, G, C); padded with their native cut."""
-    most = max(len(profile.cuts) for profile in profiles)
+def dnns(profiles: Sequence[Profile], n_clusters: int, work: Workload) -> dict[str, Any]:
+    """Columns (P, W) of the profiles, device work (P, G, W); padded with their native way."""
+    ways = [Ways(profile, work).all for profile in profiles]
+    most = max(len(each) for each in ways)
 
-    def column(name: str) -> Floats:
-        rows = [profile.column(name, profile.batch_size) for profile in profiles]
-        return np.array([row + row[-1:] * (most - len(row)) for row in rows], float)
+    def of_ways(name: str) -> Floats:
+        rows = [column(p, w, name, p.batch_size) for p, w in zip(profiles, ways, strict=True)]
+        return _padded(rows, most)
 
-    same = {name: column(name) for name in ("up_bytes", "down_bytes", "sync_bytes", "memory_bytes")}
+    names = "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"
     return {
-        **same,
-        "server_work_s": column("server_s"),
-        "device_work_s": np.repeat(column("device_s")[:, None], n_clusters, 1),
-        "n_cuts": np.array([len(profile.cuts) for profile in profiles]),
+        **{name: of_ways(name) for name in names},
+        "server_work_s": of_ways("server_s"),
+        "device_work_s": np.repeat(of_ways("device_s")[:, None], n_clusters, 1),
+        "cut": _padded([[way.cut for way in each] for each in ways], most).astype(np.int64),
+        "depth": _padded([[way.depth for way in each] for each in ways], most),
+        "n_ways": np.array([len(each) for each in ways]),
+        "one_pass": np.array([ONE_PASS[profile.mode] for profile in profiles]),
     }
+
+
+def _padded(rows: Sequence[list[Any]], most: int) -> Floats:
+    """Rows (P, most), each with its last value again."""
+    return np.array([row + row[-1:] * (most - len(row)) for row in rows], np.float64)
 
 
 def _energy_weight(rng: np.random.Generator, n_fleets: int) -> Floats:

@@ -17,6 +17,7 @@ from adaptoff.errors import InputError
 from adaptoff.fleet import Fleet, Floats
 from adaptoff.processes import autoregression, held, log_uniform
 from adaptoff.profile import Profile
+from adaptoff.scenario import Workload
 
 SPEED_SPAN = 20.0
 LEVEL_BPS = (3e6, 100e6)
@@ -39,7 +40,8 @@ class Trial:
 
     ``energy_weight`` None draws one for each fleet: 0 for a fifth, else 0.05 to 1. With ``heat``
     native breaks the heat limit in many device-rounds while every device keeps a row that holds
-    it; else no limit binds. Subclasses say what the links carry.
+    it; else no limit binds. ``work`` says which depths and codecs there are. Subclasses
+    say what the links carry.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Trial:
         energy_weight: float | None = None,
         *,
         heat: bool = False,
+        work: Workload | None = None,
     ) -> None:
         if not profiles or n_fleets < 1 or rounds < 1:
             raise InputError(
@@ -58,11 +61,14 @@ class Trial:
         self.profiles, self.rounds = list(profiles), rounds
         self.n_fleets, self.energy_weight, self.heat = n_fleets, energy_weight, heat
         self._of = np.arange(n_fleets) % len(profiles)
+        self._work = work or Workload()
 
     def draw(self, seed: int) -> tuple[Fleet, Course]:
         """Fleets and the course of their conditions; the same seed gives the same."""
         rng = np.random.default_rng([seed, 10])
-        fleet = trial_fleets.draw(rng, self.profiles, self._of, self.energy_weight, heat=self.heat)
+        fleet = trial_fleets.draw(
+            rng, self.profiles, self._of, self.energy_weight, self._work, heat=self.heat
+        )
         rounds, shape = self.rounds + 1, fleet.shape
         crossing = np.array([crossing_speed(profile) for profile in self.profiles])[self._of]
         speed = SLOWEST * crossing[:, None] * log_uniform(rng, 1.0, SPEED_SPAN, shape)
@@ -118,8 +124,9 @@ class TraceTrial(Trial):
         round_s: float = 5.0,
         energy_weight: float | None = None,
         heat: bool = False,
+        work: Workload | None = None,
     ) -> None:
-        super().__init__(profiles, n_fleets, rounds, energy_weight, heat=heat)
+        super().__init__(profiles, n_fleets, rounds, energy_weight, heat=heat, work=work)
         ratio = 1.0 if up_over_down is None else up_over_down
         self.traces = Traces(trace_files, round_s, scale_to_mbps, ratio)
         self._loaded = self.traces.load()

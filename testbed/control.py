@@ -11,9 +11,10 @@ from adaptoff.adopting import Adoption
 from adaptoff.controller import Controller
 from adaptoff.errors import Malformed
 from adaptoff.local_messages import Answer, Ask, Measured
-from adaptoff.messages import Decision, FleetFigures, Row, Source, Telemetry
+from adaptoff.messages import Decision, FleetFigures, Source, Telemetry
 from adaptoff.testbed.rig import Done, Rig
 from adaptoff.wall_clock import StepWatch
+from adaptoff.ways import AS_IS, Way, Ways
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Control:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._controller, self._rig = controller, rig
+        self._ways = Ways(controller.profile, controller.scenario.workload)
         self._fleet, self._monotonic = fleet, monotonic
         self.guards = rig.guards
         self._wall_clock = StepWatch(rig.guards)
@@ -87,13 +89,15 @@ class Control:
         """Set the clock, and tell the fleet what the board made of it."""
         asked = self.decision.row
         self.opp = self._rig.board.set_opp(asked.opp)
-        self._fleet.decided(replace(self.decision, row=Row(cut=asked.cut, opp=self.opp)))
+        self._fleet.decided(replace(self.decision, row=replace(asked, opp=self.opp)))
 
     def _said(self, number: int, reason: str) -> Answer:
         return Answer(
             number=number,
             round=self.decision.round,
             cut=self.decision.row.cut,
+            depth=self.decision.row.depth,
+            codec=self.decision.row.codec,
             opp=self.opp,
             mhz=self._controller.board.opps[self.opp].mhz,
             source=self.decision.source,
@@ -130,13 +134,13 @@ class Control:
         return complaint and f": {complaint}"
 
     def _check(self, measured: Measured) -> None:
-        controller = self._controller
-        least = min(controller.scenario.workload.min_cut, controller.profile.native)
-        cuts = range(least, controller.profile.native + 1)
-        if measured.cut not in cuts:
-            raise Malformed(
-                f"measured.cut {measured.cut}: must be what was used, {cuts[0]} to {cuts[-1]}"
-            )
+        if measured.cut is None:
+            raise Malformed("measured.cut is missing: must be what was used")
+        used = Way(measured.cut, measured.depth or 1, measured.codec or AS_IS)
+        try:
+            self._ways.check(used)
+        except ValueError as error:
+            raise Malformed(f"measured: {error}") from None
 
     def _read(self, measured: Measured) -> Telemetry:
         """The round ends."""

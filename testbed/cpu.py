@@ -48,12 +48,14 @@ class PacedCpu:
         self._clock = clock
         self._cpu_clock = cpu_clock
         self._sleep = sleep
-        self.charged_s = 0.0
+        self.charged_s = self._overslept_s = 0.0
         self._cpu_s = self._asked_s = self._actual_s = 0.0
 
     @contextmanager
     def block(self, work_s: float | None = None) -> Iterator[None]:
         """Pace what runs inside, in this thread; a block that raises is not stretched.
+
+        Sleeps end late by some tenths of a millisecond, which the next block makes up for.
 
         It is charged with ``work_s`` seconds of a reference core, or else with the CPU seconds it
         took here; ``charged_s`` tells.
@@ -63,9 +65,13 @@ class PacedCpu:
         cpu_s = self._cpu_clock() - cpu_start_s
         self.charged_s = cpu_s if work_s is None else work_s
         asked_s = self.charged_s * self._dilation / self.speed
-        left_s = start_s + asked_s - self._clock()
+        end_s = start_s + asked_s - self._overslept_s
+        left_s = end_s - self._clock()
         if left_s > 0:
             self._sleep(left_s)
+            self._overslept_s = self._clock() - end_s
+        else:  # what was made up for is owed no more
+            self._overslept_s = min(self._overslept_s, -left_s)
         self._cpu_s += cpu_s
         self._asked_s += asked_s
         self._actual_s += self._clock() - start_s

@@ -28,7 +28,7 @@ from adaptoff.policy_store import PolicyStore
 from adaptoff.power_meter import PowerMeter
 from adaptoff.scenario import Board
 from adaptoff.schedule import Schedule
-from adaptoff.testbed import data, models
+from adaptoff.testbed import codec, data, models
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Superseded
@@ -41,6 +41,7 @@ from adaptoff.testbed.shaping import Shaper
 from adaptoff.testbed.split import rehearse
 from adaptoff.testbed.transfer import Config
 from adaptoff.wall_clock import StepWatch
+from adaptoff.ways import device_s, way_of
 
 if TYPE_CHECKING:
     from adaptoff.metrics import DeviceMetrics
@@ -121,7 +122,7 @@ class Device:
             board=hardware.board,
             cpu=hardware.cpu,
             power=hardware.power,
-            work_s=profile.column("device_s", work.batch_size, board.device_class),
+            work_s=lambda row: device_s(profile, way_of(row), work.batch_size, board.device_class),
             model=models.build(work.model, 0),
             shard=train.take(shards[device]),
         )
@@ -131,7 +132,9 @@ class Device:
         self._shaper = Shaper(schedule, dilation, up=True)
         if welcome.paced:
             link.shape(0, self._shaper.rate_at)
-        rehearse(models.build(work.model, 0), work.batch_size, models.INPUT_SHAPE)
+        shape, depths = models.INPUT_SHAPE, {1, *work.depths}
+        rehearse(models.build(work.model, 0), work.batch_size, shape, depths)
+        codec.rehearse(work.codecs)
         self._metrics = metrics
         if metrics:
             metrics.guards(self._parts.controller.guards)

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from adaptoff.errors import RunError
 from adaptoff.messages import (
-    Activations,
     Bye,
     Decision,
     Fault,
@@ -30,6 +29,7 @@ from adaptoff.testbed import data, wire
 from adaptoff.testbed.link import Received
 from adaptoff.testbed.meter import Meter
 from adaptoff.testbed.parts import Parts
+from adaptoff.testbed.pipeline import Pipeline
 from adaptoff.testbed.rig import Done
 from adaptoff.testbed.split import (
     DeviceHalf,
@@ -68,9 +68,10 @@ class DeviceRound:
         row = self._take(asked)
         self._fetch(row.cut)
         half = DeviceHalf(parts.model, row.cut, work.learning_rate, work.momentum)
-        for index, (images, labels) in enumerate(self._batches()):
-            parts.link.touch()  # a native round says nothing else until its end
-            self._batch(index, half, row.cut, images, labels)
+        if row.cut == len(parts.model):
+            self._train_native(half, parts.work_s(row))
+        else:
+            self._train_split(half, row)
         self._return(row.cut)
         telemetry = self._meter.read(self._start.round, row)
         parts.link.send(Report(telemetry=telemetry))
@@ -96,7 +97,7 @@ class DeviceRound:
         """Tell the server what was decided, with the OPP that the board really took."""
         parts = self._parts
         parts.controller.row = asked.row
-        taken = Row(cut=asked.row.cut, opp=parts.board.set_opp(asked.row.opp))
+        taken = replace(asked.row, opp=parts.board.set_opp(asked.row.opp))
         parts.cpu.speed = parts.board.speed
         parts.link.send(replace(asked, row=taken))
         return taken
@@ -111,35 +112,18 @@ class DeviceRound:
         load_state(blocks, got.arrays)
         self._meter.sync_s += got.transfer_s / self._parts.dilation
 
-    def _batch(
-        self, index: int, half: DeviceHalf, cut: int, images: FloatArray, labels: Labels
-    ) -> None:
-        cpu, work_s = self._parts.cpu, self._parts.work_s[cut]
-        if cut == len(self._parts.model):
-            with cpu.block(work_s):
+    def _train_native(self, half: DeviceHalf, work_s: float) -> None:
+        for images, labels in self._batches():
+            self._parts.link.touch()  # nothing else is said until the end
+            with self._parts.cpu.block(work_s):
                 half.train_batch(images, labels)
-            return
-        with cpu.block():
-            activations = half.forward(images)
-        gradient = self._exchange(index, activations, labels)
-        with cpu.block(max(work_s - cpu.charged_s, 0.0)):
-            half.backward(gradient)
 
-    def _exchange(self, index: int, activations: FloatArray, labels: Labels) -> FloatArray | None:
-        """Send activations, wait for their gradient, and split the time between."""
-        parts, sent_s = self._parts, self._parts.now_s()
-        parts.link.send(Activations(round=self._start.round, batch=index), [activations, labels])
-        got, message = self._await(Gradient)
-        if message.batch != index or len(got.arrays) > 1:
-            raise RunError(f"an answer to batch {message.batch}, expected {index}")
-        if got.arrays:
-            wire.check_tensors(got.arrays, [("float32", activations.shape)], finite=True)
-        downlink_s = got.transfer_s / parts.dilation if got.arrays else 0.0
-        uplink_s = parts.now_s() - sent_s - message.server_s - downlink_s
-        self._meter.server_s += message.server_s
-        self._meter.downlink_s += downlink_s
-        self._meter.uplink_s += max(uplink_s, 0.0)
-        return got.arrays[0] if got.arrays else None
+    def _train_split(self, half: DeviceHalf, row: Row) -> None:
+        pipeline = Pipeline(
+            self._parts, self._meter, half, row, self._start.round, lambda: self._await(Gradient)
+        )
+        for index, (images, labels) in enumerate(self._batches()):
+            pipeline.train(index, images, labels)
 
     def _return(self, cut: int) -> None:
         parts, sent_s = self._parts, self._parts.now_s()

@@ -15,6 +15,7 @@ from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.testbed.server_speed import estimated
 from adaptoff.testbed.tracker import Clusterer, Tracker
+from adaptoff.ways import Levers, Ways
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class FleetRounds:
     ) -> None:  # fmt: skip
         self._scenario, self._profile, self._deadline_s = scenario, profile, deadline_s
         self._tracker = Tracker(scenario, profile, clusterer)
+        self._ways = Ways(profile, scenario.workload)
         self._server_speed, self._monotonic = scenario.server.speed, monotonic
         self._round = 0
         self._awaited: set[int] = set()
@@ -72,7 +74,7 @@ class FleetRounds:
     def decided(self, device: int, decision: Decision) -> None:
         """The row that a device takes. Raises Malformed."""
         _require(decision.device == device, "a decision of another device")
-        self._check(device, decision.row.cut, decision.row.opp)
+        self._check(device, decision.row, decision.row.opp)
         self._decisions[device] = decision
 
     def report(self, device: int, seen: Telemetry) -> None:
@@ -84,7 +86,7 @@ class FleetRounds:
         samples = work.batches * work.batch_size
         _require(seen.device == device, "telemetry of another device")
         _require(seen.samples == samples, f"{seen.samples} samples, a round has {samples}")
-        self._check(device, seen.cut, seen.opp)
+        self._check(device, seen, seen.opp)
         self._awaited.add(device)
         if seen.round == self._round:
             self._first_s = self._first_s if self._seen else self._monotonic()
@@ -114,10 +116,12 @@ class FleetRounds:
         self._seen = {}
         return self.last
 
-    def _check(self, device: int, cut: int, opp: int) -> None:
-        native, n_opps = self._profile.native, len(self._scenario.board_of(device).opps)
-        least = min(self._scenario.workload.min_cut, native)
-        _require(least <= cut <= native, f"cut {cut}: {least} to {native} exist")
+    def _check(self, device: int, levers: Levers, opp: int) -> None:
+        n_opps = len(self._scenario.board_of(device).opps)
+        try:
+            self._ways.check(levers)
+        except ValueError as error:
+            raise Malformed(str(error)) from None
         _require(opp < n_opps, f"OPP {opp}: {n_opps} exist")
 
 

@@ -134,7 +134,7 @@ class Link(Closing):
         self.send(Fault(reason=reason), to=peer)
 
     def rates(self, peer: int = SERVER) -> Rates:
-        """Of the last measured message in each direction. Raises PeerLost."""
+        """Of what was lately measured in each direction. Raises PeerLost."""
         with self._application():
             state = self._peers[peer]
             return Rates(state.receiver.rate_bps, state.sender.rate_bps)

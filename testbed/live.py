@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptoff import __version__, figures
+from adaptoff.controller import row_at
 from adaptoff.errors import Deadline, LinkError, PeerLost, RunError
 from adaptoff.fleet import Fleet, FleetState, Outcome, Rows
 from adaptoff.messages import (
@@ -26,6 +27,7 @@ from adaptoff.messages import (
 )  # fmt: skip
 from adaptoff.testbed.keys import for_client
 from adaptoff.testbed.link import Config, Link
+from adaptoff.ways import Ways
 
 JOIN_S = 60.0
 ROUND_S = 1800.0
@@ -57,6 +59,7 @@ class LiveFleet:
         self._closed = False
         try:
             self.welcome = self._join()
+            self._ways = Ways(self.welcome.profile, self.welcome.scenario.workload)
         except BaseException:  # an open link would keep the process from ending
             self._link.close()
             raise
@@ -84,12 +87,12 @@ class LiveFleet:
 
     def apply(self, rows: Rows) -> Outcome:
         """One round with these rows (1, G) of the clusters as they are now."""
-        chosen = _listed(rows)[: len(self.report.figures.telemetry)]
+        chosen = self._listed(rows)[: len(self.report.figures.telemetry)]
         return self._round(RunRound(command=next(self._commands), rows=chosen))
 
     def apply_each(self, rows: Rows) -> Outcome:
         """One round with rows (1, n_devices) of the devices, whatever their clusters."""
-        return self._round(RunRound(command=next(self._commands), each=_listed(rows)))
+        return self._round(RunRound(command=next(self._commands), each=self._listed(rows)))
 
     def apply_local(self) -> Outcome:
         """One round in which every device decides for itself."""
@@ -137,11 +140,17 @@ class LiveFleet:
             return message
         raise Deadline(f"the server did not answer within {patience_s:g} s")
 
+    def _listed(self, rows: Rows) -> list[Row]:
+        most = len(self._ways.all) - 1
+        if rows.way.min() < 0 or rows.way.max() > most:
+            raise RunError(f"ways {rows.way[0].tolist()}: 0 to {most} exist")
+        return [row_at(self._ways, rows, i) for i in range(rows.way.shape[1])]
+
     def _outcome(self, report: RoundReport) -> Outcome:
         """Clusters by their slowest members; energy and lateness of all members."""
         told = report.figures
-        outcome = figures.outcome_of(told.telemetry, report.round_s, told.server_speed)
-        joules, late = np.zeros(outcome.cut.shape), np.zeros_like(outcome.cut)
+        outcome = figures.outcome_of(self._ways, told.telemetry, report.round_s, told.server_speed)
+        joules, late = np.zeros(outcome.way.shape), np.zeros_like(outcome.way)
         for device, each_j in energy_j(self.welcome, report).items():
             cluster = told.clusters[device]
             if cluster != GONE:  # late in its very first round: in no cluster yet
@@ -167,8 +176,3 @@ def energy_j(welcome: Welcome, report: RoundReport) -> dict[int, float]:
         most_w = max(opp.dynamic_w for opp in board.opps) + board.radio_w + board.idle_w
         joules[device] = most_w * seconds
     return joules
-
-
-def _listed(rows: Rows) -> list[Row]:
-    levers = zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True)
-    return [Row(cut=cut, opp=opp) for cut, opp in levers]

@@ -6,6 +6,7 @@ Seconds are CPU seconds of the thread that computes (``time.thread_time``), so w
 little. Each cut runs real halves, as the testbed does; the cuts take turns, so a slow spell of the
 machine hits all alike; the median of the repeats counts. More blocks cannot cost less: what noise
 says otherwise is pooled by isotonic regression, rising for the device, falling for the server.
+In training ``surcharges`` adds what micro-batches and codecs cost.
 """
 
 import argparse
@@ -15,24 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import torch
 from msgspec.structs import replace
 from sklearn.isotonic import isotonic_regression
 from torch import nn
 
-from adaptoff import profile
+from adaptoff import config, profile
 from adaptoff.errors import InputError
 from adaptoff.profile import Mode, Profile
-from adaptoff.testbed import footprint, models
-from adaptoff.testbed.split import DeviceHalf, FloatArray, Labels, ServerHalf
+from adaptoff.testbed import data, footprint, models, surcharges
+from adaptoff.testbed.blockwise import Batch
+from adaptoff.testbed.split import DeviceHalf, ServerHalf
 from adaptoff.testbed.split import single_thread as use_one_thread
 
 WARM_UP = 2
 # so small that the weights, and with them the arithmetic, stay the same over all repeats
 LEARNING_RATE = 1e-9
 MOMENTUM = 0.9
-Batch = tuple[FloatArray, Labels]
+MOST_SURCHARGE_REPEATS = 3
 Progress = Callable[[int], None]
 Pair = tuple[float, float]
 """seconds of the device and of the server"""
@@ -45,18 +46,21 @@ def measure_profile(
     progress: Progress = lambda _: None,
     mode: Mode = "training",
 ) -> Profile:
-    """Profile all cuts of a network of ``models.MODELS``; sets torch to one thread.
+    """Profile all cuts of a network of ``models.MODELS``, on digits; sets torch to one thread.
 
-    ``progress`` is told the number of repeats done. Raises InputError for an unknown model, for a
-    batch below 2, which BatchNorm cannot train on (below 1 in inference), and for less than one
-    repeat.
+    ``progress`` is told the number of repeats done. What codecs cost in accuracy is taken from the
+    profile that ships, if one does. Raises InputError for an unknown model, for a batch below 2,
+    which BatchNorm cannot train on (below 1 in inference), and for less than one repeat.
     """
     least = 2 if mode == "training" else 1
     if batch_size < least or repeats < 1:
         raise InputError(f"batch size {batch_size}, repeats {repeats}: at least {least} and 1")
     model = models.build(model_name, seed=0)
     name = model_name if mode == "training" else f"{model_name}-{mode}"
-    return measure_network(model, name, _batch(batch_size), repeats, progress, mode)
+    found = measure_network(model, name, digits_batch(batch_size), repeats, progress, mode)
+    if name not in config.shipped_profiles():
+        return found
+    return surcharges.with_accuracy_of(config.find_profile(name), found)
 
 
 def measure_network(
@@ -75,28 +79,42 @@ def measure_network(
     use_one_thread()
     images, _ = batch
     cuts = footprint.count(model, images.shape[1:], len(images), mode)
-    seconds = _seconds(model, batch, repeats, progress, mode)
-    device_s = isotonic_regression([device for device, _ in seconds])
-    server_s = isotonic_regression([server for _, server in seconds], increasing=False)
-    device_s[0] = server_s[-1] = 0.0
-    return Profile(
+    seconds = _pooled(_seconds(model, batch, repeats, progress, mode))
+    found = Profile(
         name=name,
         batch_size=len(images),
         source=f"measured: seconds of one core, torch {torch.__version__}, one thread, "
         f"median of {repeats}; FLOPs counted",
         cuts=[
-            replace(cut, device_s=float(device), server_s=float(server))
-            for cut, device, server in zip(cuts, device_s, server_s, strict=True)
+            replace(cut, device_s=device_s, server_s=server_s)
+            for cut, (device_s, server_s) in zip(cuts, seconds, strict=True)
         ],
         mode=mode,
-        reference_flops_per_s=(cuts[-1].device_flops or 0.0) / float(device_s[-1]) or None,
+        reference_flops_per_s=(cuts[-1].device_flops or 0.0) / seconds[-1][0] or None,
     )
+    few = min(repeats, MOST_SURCHARGE_REPEATS)
+    return found if mode == "inference" else surcharges.added(found, model, batch, few)
 
 
-def _batch(batch_size: int) -> Batch:
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((batch_size, *models.INPUT_SHAPE), dtype=np.float32)
-    return images, rng.integers(0, models.CLASSES, batch_size)
+def digits_batch(batch_size: int) -> Batch:
+    """Digits as they are trained on, always the same."""
+    train, _ = data.load("digits")
+    return next(data.batches(train, 0, 0, 0, batch_size, 1))
+
+
+def native_seconds(model: nn.Sequential, batch: Batch, repeats: int) -> float:
+    """Median CPU seconds of a batch at the last cut; torch gets one thread."""
+    use_one_thread()
+    runs = [_train(model, len(model), batch) for _ in range(WARM_UP + repeats)]
+    return statistics.median(seconds for seconds, _ in runs[WARM_UP:])
+
+
+def _pooled(seconds: list[Pair]) -> list[Pair]:
+    """Rising for the device, falling for the server."""
+    device_s = isotonic_regression([device for device, _ in seconds])
+    server_s = isotonic_regression([server for _, server in seconds], increasing=False)
+    device_s[0] = server_s[-1] = 0.0
+    return [*zip(device_s.tolist(), server_s.tolist(), strict=True)]
 
 
 def _seconds(

@@ -35,6 +35,8 @@ class Meter:
             up_bps=rates.out_bps and rates.out_bps * parts.dilation,
             down_bps=rates.in_bps and rates.in_bps * parts.dilation,
             cut=row.cut,
+            depth=row.depth,
+            codec=row.codec,
         )
         seen = self._rig.read(measured, now_s, parts.number, round_, row.opp, samples)
         return replace(seen, pace_error=busy.error)

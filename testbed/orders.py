@@ -7,6 +7,7 @@ from adaptoff.errors import RunError
 from adaptoff.messages import GONE, FleetFigures, Row, RunRound
 from adaptoff.profile import Profile
 from adaptoff.scenario import Board, Scenario
+from adaptoff.ways import Ways
 
 
 def row_of(
@@ -22,22 +23,23 @@ def row_of(
     cluster = figures.clusters[device] if figures else GONE
     if figures is None or cluster == GONE:
         return Row(cut=profile.native, opp=len(board.opps) - 1)
-    low = min(scenario.workload.min_cut, profile.native)
-    cuts = range(low, profile.native + 1)
+    ways = Ways(profile, scenario.workload)
     if command.each is not None:
-        return _pick(command.each, device, "device", cuts, board)
+        return _pick(command.each, device, "device", ways, board)
     if command.rows is None:
         return None
     like = scenario.board_of(figures.telemetry[cluster].device)
-    return translate(_pick(command.rows, cluster, "cluster", cuts, like), like, board)
+    return translate(_pick(command.rows, cluster, "cluster", ways, like), like, board)
 
 
-def _pick(rows: Sequence[Row], index: int, of: str, cuts: range, board: Board) -> Row:
+def _pick(rows: Sequence[Row], index: int, of: str, ways: Ways, board: Board) -> Row:
     if index >= len(rows):
         raise RunError(f"{len(rows)} rows for {of} {index}: one a {of} is needed")
     row = rows[index]
-    if row.cut not in cuts:
-        raise RunError(f"cut {row.cut} for {of} {index}: min_cut allows {cuts[0]} to {cuts[-1]}")
+    try:
+        ways.check(row)
+    except ValueError as error:
+        raise RunError(f"the row for {of} {index}: {error}") from None
     if row.opp >= len(board.opps):
         raise RunError(f"OPP {row.opp} for {of} {index}: its board has 0 to {len(board.opps) - 1}")
     return row

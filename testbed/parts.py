@@ -1,12 +1,14 @@
 """What a device is made of, and keeps from round to round."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from adaptoff.controller import Controller
 from adaptoff.guards import Guards
+from adaptoff.messages import Row
 from adaptoff.power_meter import PowerMeter
 from adaptoff.protocols import Board
 from adaptoff.scenario import Workload
@@ -56,8 +58,8 @@ class Parts:
     board: Board
     cpu: Cpu
     power: PowerMeter
-    work_s: list[float]
-    """(cuts,) of the device's half of a batch, at speed 1"""
+    work_s: Callable[[Row], float]
+    """of the device's half of a batch, at speed 1"""
     model: "nn.Sequential"
     shard: Samples
 

@@ -28,9 +28,9 @@ class Received:
     finished_s: float
     """last chunk complete"""
     rate_bps: float | None
-    """by dispersion; None for a message too short to tell"""
+    """by dispersion; None if the message, with those right before it, was too short to tell"""
     transfer_s: float
-    """the whole message's time on the link: by its own rate, else the link's last; 0 if unknown"""
+    """the whole message's time on the link: by its rate, else the link's of late; 0 if unknown"""
     lost: bool = False
     who: str | None = None
     """the name that the peer's key is listed under; None on a link without keys"""

@@ -247,7 +247,8 @@ class Peers:
             peer.chunk_bytes = sum(len(part) for part in parts)
         ack = Ack(self.session, peer.receiver.expected)
         if delivery:
-            ack = Ack(self.session, ack.seq, data.message, delivery.rate_bps)
+            measured = delivery.rate_bps, delivery.spread_bytes
+            ack = Ack(self.session, ack.seq, data.message, *measured)
             self._deliver(peer, delivery)
         self._reply(peer.route, ack)
 
@@ -257,7 +258,7 @@ class Peers:
         nbytes = peer.sender.on_ack(ack, now_s)
         self.news |= nbytes > 0
         if nbytes and ack.rate_bps is not None:
-            peer.total_out.add(nbytes, ack.rate_bps)
+            peer.total_out.add(ack.spread_bytes, ack.rate_bps)
 
     def _deliver(self, peer: Peer, got: Delivery) -> None:
         if got.rate_bps is not None:

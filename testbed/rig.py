@@ -16,6 +16,7 @@ from adaptoff.local_messages import Measured
 from adaptoff.messages import Decision, Telemetry
 from adaptoff.power_meter import PowerMeter
 from adaptoff.protocols import Board
+from adaptoff.ways import AS_IS
 
 MOST_S = 1e7
 """of any time that is told"""
@@ -61,6 +62,8 @@ class Rig:
             cut=told.cut or 0,
             opp=opp,
             opp_left=self.board.opp_left,
+            depth=told.depth or 1,
+            codec=told.codec or AS_IS,
             samples=told.samples,
             device_s=told.device_s,
             uplink_s=told.uplink_s,

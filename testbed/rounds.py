@@ -9,20 +9,22 @@ import numpy as np
 from adaptoff import cost, schedule
 from adaptoff import fleet as fleets
 from adaptoff.errors import RunError
-from adaptoff.messages import FleetFigures, RoundReport, RoundStart, RunRound
+from adaptoff.messages import FleetFigures, RoundReport, RoundStart, Row, RunRound
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.schedule import Schedule
-from adaptoff.testbed import data, federate, models
+from adaptoff.testbed import codec, data, federate, models
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.orders import row_of
 from adaptoff.testbed.played import Played
 from adaptoff.testbed.server_round import ServerRound
-from adaptoff.testbed.session import Session, Shapes
+from adaptoff.testbed.session import Session
+from adaptoff.testbed.shapes import Shapes
 from adaptoff.testbed.shaping import Pacing, Shaping
 from adaptoff.testbed.split import export_state, load_state, rehearse
 from adaptoff.testbed.tracker import Clusterer, Tracker
+from adaptoff.ways import server_s, way_of
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,10 @@ class Rounds:
         self._schedules = schedule.of_devices(scenario)
         self._shaping = shaping(self._schedules, dilation)
         self._cpu = PacedCpu(scenario.server.speed, dilation, sleep=link.nap)
-        rehearse(models.build(work.model, 0), work.batch_size, models.INPUT_SHAPE)
+        shape, depths = models.INPUT_SHAPE, {1, *work.depths}
+        rehearse(models.build(work.model, 0), work.batch_size, shape, depths)
+        codec.rehearse(work.codecs)
         self._test = data.load(work.dataset, work.data_dir)[1]
-        self._server_work_s = profile.column("server_s", work.batch_size)
         self.restart(seed=0)
         self.rewind(seed=0)
 
@@ -124,6 +127,9 @@ class Rounds:
         work, n_opps = self._scenario.workload, len(self._scenario.board_of(device).opps)
         return Session(device, n_opps, models.build(work.model, 0), self._shapes, work)
 
+    def _server_work_s(self, row: Row) -> float:
+        return server_s(self._profile, way_of(row), self._scenario.workload.batch_size)
+
     def _deadline_s(self) -> float:
         """From the native round under the rates that the scenario names for this round."""
         fleet = fleets.of_devices(self._profile, self._scenario)
@@ -170,7 +176,7 @@ class Rounds:
 
     def _measure_server(self, played: Played) -> None:
         work_s = sum(
-            session.batches * self._server_work_s[session.row.cut]
+            session.batches * self._server_work_s(session.row)
             for session in played.sessions.values()
             if session.row
         )

@@ -17,6 +17,7 @@ import numpy as np
 from adaptoff.messages import Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Workload
+from adaptoff.ways import column, way_of
 
 SLOWEST, FASTEST = 1e-3, 1e5
 LEAST_S = 1e-9
@@ -24,9 +25,9 @@ LEAST_S = 1e-9
 
 def estimated(work: Workload, profile: Profile, seen: Sequence[Telemetry]) -> float | None:
     """Reference cores by the formula above; None if no device had the server work for it."""
-    column = profile.column("server_s", work.batch_size)
-    work_s = np.array([work.batches * column[t.cut] for t in seen])
-    server_s = np.array([t.server_s if column[t.cut] > 0 else 0.0 for t in seen])
+    each_s = np.array(column(profile, [way_of(t) for t in seen], "server_s", work.batch_size))
+    work_s = work.batches * each_s
+    server_s = np.where(each_s > 0, [t.server_s for t in seen], 0.0)
     if not (work_s * server_s).any():
         return None
     total_s = np.maximum([t.total_s for t in seen], LEAST_S)

@@ -1,6 +1,6 @@
 """The server's side of one device in one round: checks what it says, trains its half."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +12,21 @@ from adaptoff.errors import Malformed
 from adaptoff.messages import Decision, Row, Telemetry
 from adaptoff.scenario import Workload
 from adaptoff.testbed import wire
-from adaptoff.testbed.models import activation_shapes
-from adaptoff.testbed.split import ServerHalf, State, export_state, load_state, state_specs
+from adaptoff.testbed.codec import decode, encode, n_arrays
+from adaptoff.testbed.shapes import Shapes
+from adaptoff.testbed.split import (
+    ServerHalf,
+    State,
+    export_state,
+    load_state,
+    state_specs,
+)  # fmt: skip
+from adaptoff.testbed.turns import FIRST, Place
+from adaptoff.ways import AS_IS
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Spec = tuple[str, tuple[int, ...]]
-
-
-class Shapes:
-    """What each cut of a model sends, measured once by a forward pass of zeros."""
-
-    def __init__(self, model: nn.Sequential, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._shapes = activation_shapes(model)
-
-    def activations(self, cut: int) -> list[Spec]:
-        """Activations and labels."""
-        batch = self._batch_size
-        return [("float32", (batch, *self._shapes[cut])), ("int64", (batch,))]
+Pace = Callable[[Row, float], AbstractContextManager[object]]
+"""paces a share of the server's work on a batch of a row"""
 
 
 @dataclass
@@ -45,7 +42,10 @@ class Session:
     telemetry: Telemetry | None = None
     state: State | None = None
     batches: int = 0
+    """trained"""
     _half: ServerHalf | None = None
+    _next: Place = FIRST
+    """of the micro-batches that have come"""
 
     @property
     def done(self) -> bool:
@@ -64,39 +64,48 @@ class Session:
 
     def begin(self, decision: Decision, start: State) -> State:
         """Take the global weights ``start``; returns the device's part of them."""
-        cut = decision.row.cut
+        row, work = decision.row, self.workload
         _require(decision.device == self.device, f"a decision for device {decision.device}")
-        _require(decision.row.opp < self.n_opps, f"OPP {decision.row.opp}: {self.n_opps} exist")
+        _require(row.opp < self.n_opps, f"OPP {row.opp}: {self.n_opps} exist")
         _require(self.decision is None, "a second decision in a round")
-        _require(cut <= self.native, f"cut {cut}: the model allows 0 to {self.native}")
-        _require(
-            cut >= min(self.workload.min_cut, self.native),
-            f"cut {cut}: the scenario's min_cut is {self.workload.min_cut}",
-        )
+        _check_way(row, self.native, work)
         load_state(self.model, start)
         self.decision = decision
-        work = self.workload
-        self._half = ServerHalf(self.model, cut, work.learning_rate, work.momentum)
-        return start[: len(export_state(self.model[:cut]))]
+        self._half = ServerHalf(self.model, row.cut, work.learning_rate, work.momentum)
+        return start[: len(export_state(self.model[: row.cut]))]
 
-    def train(
-        self, batch: int, arrays: list[Array], pace: Callable[[int], AbstractContextManager[object]]
-    ) -> Array | None:
-        """One batch on the server's half, inside ``pace(cut)``; returns the gradient."""
-        cut = self._cut()
-        in_order = batch == self.batches < self.workload.batches
-        _require(cut < self.native and in_order, f"batch {batch} out of order")
-        wire.check_tensors(arrays, self.shapes.activations(cut), finite=True)
+    def arrive(self, place: Place, arrays: list[Array]) -> None:
+        """Check a micro-batch that is to wait: in order, and no larger than it can be.
+
+        Those of a batch come after the batch before was trained, so at most ``depth`` wait.
+        """
+        row = self._row()
+        in_order = place == self._next and place.batch == self.batches < self.workload.batches
+        complaint = f"part {place.part} of batch {place.batch} out of order"
+        _require(row.cut < self.native and in_order, complaint)
+        nbytes, most = sum(a.nbytes for a in arrays), self.shapes.most_bytes(row, place.part)
+        _require(nbytes <= most, f"{nbytes} bytes of activations, at most {most}")
+        self._next = place.after(row.depth)
+
+    def train(self, place: Place, arrays: list[Array], pace: Pace) -> list[Array]:
+        """A micro-batch that has arrived, inside ``pace``; returns the gradient, encoded."""
+        row, last = self._row(), place.after(self._row().depth).part == 0
+        shape = self.shapes.activations(row, place.part)
+        share = self.shapes.share(row, place.part)
+        _require(len(arrays) == n_arrays(row.codec) + 1, f"{len(arrays)} tensors of {row.codec}")
+        wire.check_tensors(arrays[-1:], [("int64", shape[:1])])
         if self._half is None:
             raise Malformed("activations before a decision")
-        with pace(cut):
-            gradient, _ = self._half.step(*arrays)
-        self.batches += 1
-        return gradient
+        with pace(row, share):
+            activations = decode(row.codec, arrays[:-1], shape)
+            gradient, _ = self._half.step(activations, arrays[-1], share, last)
+            answer = [] if gradient is None else encode(row.codec, gradient)
+        self.batches += last
+        return answer
 
     def finish(self, cut: int, arrays: list[Array]) -> None:
         """Join the device's new weights with the server's."""
-        _require(cut == self._cut(), "weights of another cut than decided")
+        _require(cut == self._row().cut, "weights of another cut than decided")
         done = self.batches == self.workload.batches or cut == self.native
         _require(done, "weights before the last batch")
         joined = [*arrays, *export_state(self.model[cut:])]
@@ -107,16 +116,35 @@ class Session:
     def report(self, seen: Telemetry) -> None:
         """Take the telemetry, if it is of this device, its row and all of its samples."""
         _require(self.state is not None, "telemetry before the weights")
-        mine = seen.device == self.device and Row(cut=seen.cut, opp=seen.opp) == self.row
+        row = Row(cut=seen.cut, opp=seen.opp, depth=seen.depth, codec=seen.codec)
+        mine = seen.device == self.device and row == self.row
         _require(mine, "telemetry of another device or row")
         samples = self.workload.batches * self.workload.batch_size
         _require(seen.samples == samples, f"{seen.samples} samples, {samples} were to be trained")
         self.telemetry = seen
 
-    def _cut(self) -> int:
+    def _row(self) -> Row:
         if self.row is None:
             raise Malformed("a round's work before its decision")
-        return self.row.cut
+        return self.row
+
+
+def _check_way(row: Row, native: int, work: Workload) -> None:
+    least, depth = min(work.min_cut, native), row.depth
+    _require(row.cut <= native, f"cut {row.cut}: the model allows 0 to {native}")
+    _require(row.cut >= least, f"cut {row.cut}: the scenario's min_cut is {work.min_cut}")
+    if row.cut == native:
+        _require(depth == 1 and row.codec == AS_IS, "nothing travels at the native cut")
+        return
+    _require(depth in work.depths, f"depth {depth}: the scenario allows {_listed(work.depths)}")
+    # BatchNorm cannot train on a single sample
+    _require(2 * depth <= work.batch_size, f"depth {depth}: a batch has {work.batch_size} samples")
+    allowed = f"the scenario allows {_listed(work.codecs)}"
+    _require(row.codec in work.codecs, f"codec {row.codec}: {allowed}")
+
+
+def _listed(allowed: Iterable[object]) -> str:
+    return ", ".join(map(str, allowed))
 
 
 def _require(fine: bool, complaint: str) -> None:

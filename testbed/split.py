@@ -2,12 +2,18 @@
 
 A half is made for one round and begins with zero momentum, so making it is the start of the round.
 Both halves train a network in place; pacing, validation of what a peer sent, and the network
-between them are the caller's. Arrays go in and out as they travel: float32, C order, no copy but
-for a read-only array. Activations and gradients are fresh memory for every batch.
+between them are the caller's. Arrays go in and out float32, in C order, no copy but for a read-only
+array. Activations and gradients are fresh memory for every batch.
+
+A batch may be trained in micro-batches: gradients add up, each weighted by its share of the batch,
+and both halves take one step a batch. That equals the whole batch but for rounding, unless there is
+BatchNorm, which then sees the statistics of each micro-batch.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,6 +77,13 @@ def check_state(state: State, specs: list[TensorSpec]) -> None:
             raise BadTensor(f"tensor {index} of a state is {got}, expected {want}")
 
 
+def micro_batches(batch_size: int, depth: int) -> list[slice]:
+    """Where a batch is split into ``depth`` parts of nearly equal size, the larger ones first."""
+    size, larger = divmod(batch_size, depth)
+    ends = [part * size + min(part, larger) for part in range(depth + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
 class Sgd:
     """SGD with momentum over ``parameters``, momentum zero at first.
 
@@ -88,7 +101,7 @@ class Sgd:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Apply the gradients of the last backward pass and forget them."""
+        """Apply the gradients that backward passes have added up, and forget them."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         sgd(
             self._parameters,
@@ -116,28 +129,36 @@ class DeviceHalf:
         self._blocks = model[:cut].train()
         self._native = cut == len(model)
         self._sgd = Sgd(self._blocks.parameters(), learning_rate, momentum)
-        self._activations: Tensor | None = None
+        self._in_flight: deque[Tensor] = deque()
+        for parameter in model.parameters():
+            parameter.grad = None  # a round may have ended within a batch
 
     def forward(self, images: FloatArray) -> FloatArray:
-        """Images (batch, 3, 32, 32) to the activations at the cut, (batch, ...)."""
-        self._activations = self._blocks(_tensor(images)).contiguous()
-        return _array(self._activations)
+        """Images (n, 3, 32, 32) to the activations at the cut, (n, ...), of a micro-batch."""
+        self._in_flight.append(self._blocks(_tensor(images)).contiguous())
+        return _array(self._in_flight[-1])
 
-    def backward(self, gradient: FloatArray | None) -> None:
-        """Take a step along the gradient of the last activations; ``None`` at cut 0."""
-        activations, self._activations = self._activations, None
-        if activations is None:
+    def backward(self, gradient: FloatArray | None, last: bool = True) -> None:
+        """Go back along the gradient of the oldest activations in flight; ``None`` at cut 0.
+
+        The ``last`` one of a batch takes the step. Raises RunError when nothing is in flight.
+        """
+        if not self._in_flight:
             raise RunError("a gradient came before the activations that it belongs to")
+        activations = self._in_flight.popleft()
         if gradient is None or not activations.requires_grad:
             return
         activations.backward(_tensor(gradient))  # type: ignore[no-untyped-call]
-        self._sgd.step()
+        if last:
+            self._sgd.step()
 
     def train_batch(self, images: FloatArray, labels: Labels) -> float:
         """Native training of one batch, without a server; returns the mean loss."""
         if not self._native:
             raise RunError("only the native cut trains without a server")
-        return _descend(self._blocks(_tensor(images)), labels, self._sgd)
+        loss = _backward(self._blocks(_tensor(images)), labels, 1.0)
+        self._sgd.step()
+        return loss
 
 
 class ServerHalf:
@@ -151,29 +172,39 @@ class ServerHalf:
         self._sends_gradient = cut > 0
         self._sgd = Sgd(self._blocks.parameters(), learning_rate, momentum)
 
-    def step(self, activations: FloatArray, labels: Labels) -> tuple[FloatArray | None, float]:
-        """Train one batch; returns the gradient of the activations (None at cut 0), the mean loss.
+    def step(
+        self, activations: FloatArray, labels: Labels, share: float = 1.0, last: bool = True
+    ) -> tuple[FloatArray | None, float]:
+        """Train a micro-batch; returns the gradient of the activations (None at cut 0), its loss.
 
-        ``labels``: int64 (batch,). Raises BadTensor for labels that the model has no class for and
-        for values whose loss is not finite; neither changes a weight.
+        It is ``share`` of its batch, which weights the gradient; the loss is the mean of its own
+        samples. The ``last`` one of a batch takes the step. ``labels``: int64 (n,). Raises
+        BadTensor for labels that the model has no class for and for values whose loss is not
+        finite; neither changes a weight.
         """
         inputs = _tensor(activations).requires_grad_(self._sends_gradient)
-        loss = _descend(self._blocks(inputs), labels, self._sgd)
+        loss = _backward(self._blocks(inputs), labels, share)
+        if last:
+            self._sgd.step()
         return None if inputs.grad is None else _array(inputs.grad.contiguous()), loss
 
 
-def rehearse(model: nn.Sequential, batch_size: int, shape: tuple[int, ...]) -> None:
-    """Train one batch of noise at every cut, so that no round pays for what torch does once.
+def rehearse(
+    model: nn.Sequential, batch_size: int, shape: tuple[int, ...], depths: Iterable[int] = (1,)
+) -> None:
+    """Train noise at every cut, so that no round pays for what torch does once for each size.
 
     ``model`` is spoilt by it; ``shape`` is one sample's.
     """
     images = np.random.default_rng(0).random((batch_size, *shape), np.float32)
     labels = np.zeros(batch_size, np.int64)
     DeviceHalf(model, len(model), 1e-6, 0.0).train_batch(images, labels)
+    sizes = {p.stop - p.start for depth in depths for p in micro_batches(batch_size, depth)}
     for cut in range(len(model)):
         device, server = DeviceHalf(model, cut, 1e-6, 0.0), ServerHalf(model, cut, 1e-6, 0.0)
-        gradient, _ = server.step(device.forward(images), labels)
-        device.backward(gradient)
+        for size in sizes:
+            gradient, _ = server.step(device.forward(images[:size]), labels[:size])
+            device.backward(gradient)
 
 
 def train_unsplit(
@@ -195,14 +226,14 @@ def train_unsplit(
     return losses
 
 
-def _descend(logits: Tensor, labels: Labels, optimizer: Sgd) -> float:
+def _backward(logits: Tensor, labels: Labels, share: float) -> float:
+    """Add up the gradients of ``share`` of the loss; returns the loss."""
     _check_labels(labels, *logits.shape)
     loss = cross_entropy(logits, _tensor(labels))
     value = loss.item()
     if not math.isfinite(value):
         raise BadTensor(f"the loss is {value}: bad input, or the learning rate is too high")
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+    loss.backward(torch.tensor(share))  # type: ignore[no-untyped-call]
     return value
 
 

@@ -20,6 +20,10 @@ from adaptoff.fleet import Bools, Fleet, FleetState, Floats, Outcome
 from adaptoff.messages import GONE, MAX_CLUSTERS, FleetFigures, Row, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.ways import Ways
+
+MOST_SLOWED, HALVINGS = 1e6, 40
+"""how far a late device's estimates may be lowered, and steps to find how far"""
 
 
 class Clusterer(Protocol):
@@ -42,6 +46,7 @@ class Tracker:
 
     def __init__(self, scenario: Scenario, profile: Profile, clusterer: Clusterer) -> None:
         self._scenario, self._profile, self._clusterer = scenario, profile, clusterer
+        self._ways = Ways(profile, scenario.workload)
         self._last: dict[int, Telemetry] = {}
         self._state: FleetState | None = None
         self._groups: list[int] = []
@@ -85,7 +90,7 @@ class Tracker:
     ) -> tuple[FleetState, FleetState]:
         """Device by device, the state before and after; a first round is its own before."""
         fleet = figures.fleet_of(self._scenario, self._profile, everyone, [1] * len(everyone))
-        outcome = figures.outcome_of(everyone, round_s, server_speed)
+        outcome = figures.outcome_of(self._ways, everyone, round_s, server_speed)
         first = estimate.initial(fleet, outcome)
         if self._state is None:
             return first, first
@@ -124,7 +129,7 @@ def _unmeasured(last: Telemetry, row: Row | None, round_: int, round_s: float) -
 
     A device whose row is not known is taken to have kept its last one.
     """
-    row = row or Row(cut=last.cut, opp=last.opp)
+    row = row or Row(cut=last.cut, opp=last.opp, depth=last.depth, codec=last.codec)
     none = dict.fromkeys(("device_s", "uplink_s", "server_s", "downlink_s", "sync_s"), 0.0)
     return msgspec.structs.replace(
         last,
@@ -133,6 +138,8 @@ def _unmeasured(last: Telemetry, row: Row | None, round_: int, round_s: float) -
         cut=row.cut,
         opp=row.opp,
         opp_left=None,
+        depth=row.depth,
+        codec=row.codec,
         samples=0,
         total_s=round_s,
         up_bps=None,
@@ -146,10 +153,15 @@ def _slowed(fleet: Fleet, prior: FleetState, seen: Outcome, late: Bools) -> Flee
     Nothing tells a slow board from a slow link, so the speed and both rates are divided by the same
     factor; the server, which answered others meanwhile, was as fast as measured.
     """
-    at = replace(prior, server_speed=seen.server_speed, cut=seen.cut, opp=seen.opp)
-    columns = cost.joint(fleet, at, at.rows)
-    own_s = np.maximum(columns.total_s - columns.server_s, estimate.TINY)
-    factor = (seen.round_s[:, None] - columns.server_s) / own_s
-    factor = np.where(late, np.maximum(factor, 1.0), 1.0)
-    slower = {name: getattr(prior, name) / factor for name in ("speed", "up_bps", "down_bps")}
-    return replace(prior, **{k: np.maximum(v, estimate.LOWEST) for k, v in slower.items()})
+    at = replace(prior, server_speed=seen.server_speed, way=seen.way, opp=seen.opp)
+    least, most = np.ones(fleet.shape), np.full(fleet.shape, MOST_SLOWED)
+    for _ in range(HALVINGS):
+        factor = np.where(late, np.sqrt(least * most), 1.0)
+        quick = cost.joint(fleet, _divided(at, factor), at.rows).total_s < seen.round_s[:, None]
+        least, most = np.where(quick, factor, least), np.where(quick, most, factor)
+    return _divided(prior, np.where(late, least, 1.0))
+
+
+def _divided(state: FleetState, factor: Floats) -> FleetState:
+    slower = {name: getattr(state, name) / factor for name in ("speed", "up_bps", "down_bps")}
+    return replace(state, **{k: np.maximum(v, estimate.LOWEST) for k, v in slower.items()})

@@ -2,22 +2,20 @@
 
 The sender numbers its chunks, keeps a window of unacknowledged ones and goes back to the oldest
 (go-back-N) when nothing moved for as long as the outstanding bytes may take. The receiver takes
-chunks in order only, drops what it has seen, and measures the rate by *dispersion*: the bytes after
-the first chunk over the time from the first chunk to the last.
+chunks in order only, drops what it has seen, and measures the rate by ``dispersion``.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adaptoff.errors import Malformed
 from adaptoff.messages import AnyMessage
+from adaptoff.testbed.dispersion import Dispersion, Recent
 from adaptoff.testbed.pace import MIN_CHUNK_BYTES, choose_chunk_bytes
 from adaptoff.testbed.wire import Ack, Array, Assembly, Buffer, Data, Encoded, Limits
 
-MIN_DISPERSION_BYTES = 32 << 10
-"""fewer bytes after the first chunk give no rate"""
 MIN_WINDOW_BYTES = 1 << 20
 WINDOW_S = 0.5
 """of the estimated rate: a link that slows down has no more than this queued on it"""
@@ -58,6 +56,8 @@ class Outbound:
     number: int
     encoded: Encoded
     queued_s: float
+    since_first_s: float
+    """after the first message was queued"""
     cut_bytes: int = 0
 
 
@@ -69,6 +69,8 @@ class Chunk:
     outbound: Outbound
     offset: int
     nbytes: int
+    resent: bool = field(default=False, compare=False)
+    """after a pause: the first one that is sent again"""
 
     @property
     def last(self) -> bool:
@@ -81,6 +83,7 @@ class Chunk:
         return Data(
             session, self.seq, self.outbound.number, self.offset,
             encoded.header_bytes, encoded.total_bytes,
+            None if self.resent else self.outbound.since_first_s,
         )  # fmt: skip
 
     def parts(self) -> list[memoryview]:
@@ -94,12 +97,14 @@ class Sender:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.rate_bps: float | None = None
-        """as the receiver last measured it"""
+        """as the receiver lately measured it"""
         self.queued_bytes = 0
         """of messages that are not wholly acknowledged"""
         self.acked_messages = 0
         self.resends = 0
         self._pushed = 0
+        self._first_s = math.nan
+        self._recent = Recent()
         self._next_seq = 0
         self._queue: deque[Outbound] = deque()
         self._unacked: deque[Chunk] = deque()
@@ -110,7 +115,9 @@ class Sender:
 
     def push(self, encoded: Encoded, now_s: float) -> int:
         """Queue a message; returns its number, counted from 0."""
-        self._queue.append(Outbound(self._pushed, encoded, now_s))
+        if self._pushed == 0:
+            self._first_s = now_s
+        self._queue.append(Outbound(self._pushed, encoded, now_s, now_s - self._first_s))
         self.queued_bytes += encoded.total_bytes
         self._pushed += 1
         return self._pushed - 1
@@ -137,8 +144,8 @@ class Sender:
         while self._unacked and self._unacked[0].seq < ack.seq:
             self._forget(self._unacked.popleft())
             self._moved_s, self._backoff = now_s, 1
-        if ack.rate_bps is not None:
-            self.rate_bps = ack.rate_bps
+        if ack.rate_bps is not None and ack.spread_bytes:
+            self.rate_bps = self._recent.add(ack.spread_bytes, ack.rate_bps)
         return before_bytes - self.queued_bytes
 
     def resend_at_s(self) -> float:
@@ -153,6 +160,7 @@ class Sender:
         """Go back to the oldest unacknowledged chunk when it is time to."""
         if now_s >= self.resend_at_s():
             self._cursor = 0
+            self._unacked[0] = replace(self._unacked[0], resent=True)
             self._backoff = min(2 * self._backoff, MAX_BACKOFF)
             self.resends += 1
 
@@ -197,11 +205,12 @@ class Delivery:
     message: AnyMessage
     arrays: list[Array]
     nbytes: int
-    spread_bytes: int
-    """after the first chunk"""
     started_s: float
     finished_s: float
     rate_bps: float | None
+    """None if, with those before it, it was too short to tell"""
+    spread_bytes: int
+    """that the rate was measured with"""
 
 
 class Receiver:
@@ -210,12 +219,12 @@ class Receiver:
     def __init__(self, limits: Limits) -> None:
         self.expected = 0
         self.rate_bps: float | None = None
-        """of the last message that was long enough to measure"""
+        """as lately measured"""
         self._limits = limits
         self._assembly: Assembly | None = None
-        self._first_bytes = 0
         self._started_s = 0.0
-        self._disturbed = False
+        self._dispersion = Dispersion()
+        self._recent = Recent()
 
     @property
     def partial_bytes(self) -> int:
@@ -229,42 +238,34 @@ class Receiver:
 
         ``admit`` is asked once a message whether its bytes may be held. Raises Malformed, Oversize.
         """
-        if data.seq != self.expected:
-            self._disturbed = True
+        if data.seq != self.expected or not self._place(data, parts, now_s, admit):
+            self._dispersion.disturb()
             return None
-        if self._assembly is None:
-            if not self._begin(data, parts, now_s, admit):
-                return None
-        else:
-            self._assembly.add(data, parts)
+        self._dispersion.add(data, sum(len(part) for part in parts), now_s)
         self.expected += 1
         return self._finish(now_s)
 
-    def _begin(
+    def _place(
         self, data: Data, parts: Sequence[Buffer], now_s: float, admit: Callable[[int], bool]
     ) -> bool:
+        if self._assembly:
+            self._assembly.add(data, parts)
+            return True
         # an oversize claim must reach the Assembly, which refuses it for good
         if data.total_bytes <= self._limits.message_bytes and not admit(data.total_bytes):
             return False
-        self._assembly = Assembly(data, parts, self._limits)
-        self._first_bytes = self._assembly.filled_bytes
-        self._started_s, self._disturbed = now_s, False
+        self._assembly, self._started_s = Assembly(data, parts, self._limits), now_s
         return True
 
     def _finish(self, now_s: float) -> Delivery | None:
         assembly = self._assembly
         if assembly is None or not assembly.complete:
             return None
-        spread_bytes = assembly.filled_bytes - self._first_bytes
-        rate_bps = self._dispersion(spread_bytes, now_s - self._started_s)
         self._assembly = None
+        spread_bytes, rate_bps = self._dispersion.take() or (0, None)
+        if rate_bps is not None:
+            self.rate_bps = self._recent.add(spread_bytes, rate_bps)
         return Delivery(
-            assembly.message, assembly.arrays, assembly.filled_bytes, spread_bytes,
-            self._started_s, now_s, rate_bps,
+            assembly.message, assembly.arrays, assembly.filled_bytes,
+            self._started_s, now_s, rate_bps, spread_bytes,
         )  # fmt: skip
-
-    def _dispersion(self, spread_bytes: int, spread_s: float) -> float | None:
-        if spread_bytes < MIN_DISPERSION_BYTES or spread_s <= 0 or self._disturbed:
-            return None
-        self.rate_bps = 8 * spread_bytes / spread_s
-        return self.rate_bps

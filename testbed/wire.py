@@ -21,15 +21,21 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from adaptoff.errors import BadTensor, Malformed, Oversize
-from adaptoff.messages import AnyMessage, Bps, Struct, TensorSpec, Text
+from adaptoff.messages import AnyMessage, Struct, TensorSpec, Text
 
-TYPE_CODE = {"float32": "<f4", "int64": "<i8", "uint8": "|u1"}
+TYPE_CODE = {"float32": "<f4", "float16": "<f2", "int64": "<i8", "uint8": "|u1"}
 """NumPy code of each dtype that travels: little-endian"""
+NAME = {np.dtype(code): name for name, code in TYPE_CODE.items()}
+"""what NumPy takes microseconds to say"""
 
 Array = NDArray[Any]
 Buffer = bytes | memoryview
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Session = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+SinceFirst = Annotated[float, Meta(ge=0, le=1e9)]
+"""seconds since the session's first message was queued"""
+LinkRate = Annotated[float, Meta(ge=1, le=1e13)]
+"""bit/s"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Data(Envelope, frozen=True, tag="d"):
     header_bytes: Count
     total_bytes: Count
     """header and tensors"""
+    queued_s: SinceFirst | None = None
+    """when the message was queued; None where sending again begins: the arrival tells no rate"""
 
 
 class Ack(Envelope, frozen=True, tag="a"):
@@ -72,8 +80,10 @@ class Ack(Envelope, frozen=True, tag="a"):
     seq: Count
     message: Count | None = None
     """that became complete"""
-    rate_bps: Bps | None = None
-    """of that message, measured by dispersion"""
+    rate_bps: LinkRate | None = None
+    """measured by dispersion, if that message made enough bytes for it"""
+    spread_bytes: Count = 0
+    """that the rate was measured with"""
 
 
 class Beat(Envelope, frozen=True, tag="b"):
@@ -122,7 +132,7 @@ def encode(
     does not travel and Oversize for what the peer would refuse.
     """
     tensors = [_contiguous(array) for array in arrays]
-    specs = [TensorSpec(dtype=cast(Any, a.dtype.name), shape=list(a.shape)) for a in tensors]
+    specs = [TensorSpec(dtype=cast(Any, NAME[a.dtype]), shape=list(a.shape)) for a in tensors]
     header = _encoder.encode(Header(message=message, tensors=specs))
     total_bytes = len(header) + sum(a.nbytes for a in tensors)
     _check_size(len(header), total_bytes, limits or Limits())
@@ -218,6 +228,8 @@ def check_tensors(
 
 
 def _contiguous(array: Array) -> Array:
+    if array.dtype in NAME:
+        return np.asarray(array, order="C")
     if array.dtype.name not in TYPE_CODE:
         raise BadTensor(f"dtype {array.dtype}, allowed: {', '.join(TYPE_CODE)}")
     return np.asarray(array, dtype=TYPE_CODE[array.dtype.name], order="C")

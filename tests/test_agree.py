@@ -38,10 +38,10 @@ def test_every_device_goes_through_all_its_cuts_once_before_any_again() -> None:
     rows = list(islice(drawn(scenario, profile, 3), 2 * len(cuts)))
     for part in (rows[: len(cuts)], rows[len(cuts) :]):
         for device in range(5):
-            assert sorted(int(each.cut[0, device]) for each in part) == cuts
+            assert sorted(int(each.way[0, device]) for each in part) == cuts
     n_opps = [len(scenario.board_of(device).opps) for device in range(5)]
     assert all((each.opp[0] < n_opps).all() for each in rows)
-    assert not np.array_equal(rows[0].cut, rows[len(cuts)].cut)
+    assert not np.array_equal(rows[0].way, rows[len(cuts)].way)
 
 
 def test_a_bad_place_for_the_result_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from adaptoff.commands.hindsight import constant_rows
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.scenarios import ScenarioFleet
+from adaptoff.ways import Ways
 
 SMALL = """
 name = "small"
@@ -78,26 +79,27 @@ def test_the_shipped_scenario_is_a_real_choice() -> None:
     backend = EmulatedFleet(ScenarioFleet(scenario, profile, rounds, loaded=False))
     episode = Episode(backend)
     episode.reset(0)
-    best = set()
+    best, ways = set(), Ways(profile, scenario.workload).all
     for _ in range(rounds):
         state = episode.state
         true = state.under(backend.truth())
         rows = planner.enumerate_best(episode.fleet, true)
-        best |= set(zip(rows.cut[0].tolist(), rows.opp[0].tolist(), strict=True))
+        best |= set(zip(rows.way[0].tolist(), rows.opp[0].tolist(), strict=True))
         episode.run(rows)
     assert len(best) >= 3
-    assert any(0 < cut < profile.native for cut, _ in best)
+    assert any(0 < ways[way].cut < profile.native for way, _ in best)
+    assert len({ways[way].depth for way, _ in best}) > 1
+    assert {ways[way].codec for way, _ in best} == {"float32", "uint8"}
 
 
 def test_constant_rows_in_hindsight_are_within_the_boards_tables() -> None:
     scenario = config.load("demo")
     profile = config.profile_of(scenario)
     same = constant_rows(scenario, profile, each=False)
-    assert len(set(same.cut[0].tolist())) == 1
+    assert len(set(same.way[0].tolist())) == 1
     rows = constant_rows(scenario, profile, each=True)
-    assert rows.cut.shape == (1, len(scenario.each_device()))
-    assert (rows.cut >= scenario.workload.min_cut).all()
-    assert (rows.cut <= profile.native).all()
+    assert rows.way.shape == (1, len(scenario.each_device()))
+    assert set(rows.way[0].tolist()) <= set(Ways(profile, scenario.workload).allowed)
 
 
 def test_the_demo_runs_end_to_end(small: Path) -> None:

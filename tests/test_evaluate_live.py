@@ -108,9 +108,9 @@ def test_the_oracle_that_is_told_is_the_emulated_one(scenario: Scenario) -> None
     told = play(Told(scenario), live_methods.twin(scenario, profile), 0, 2)
     knows = play(Oracle(), live_methods.twin(scenario, profile), 0, 2)
     for mine, true in zip(told, knows, strict=True):
-        np.testing.assert_array_equal(mine.outcome.cut, true.outcome.cut)
+        np.testing.assert_array_equal(mine.outcome.way, true.outcome.way)
         np.testing.assert_array_equal(mine.outcome.opp, true.outcome.opp)
-    assert told[0].outcome.cut.tolist() != told[1].outcome.cut.tolist()
+    assert told[0].outcome.way.tolist() != told[1].outcome.way.tolist()
 
 
 def test_time_to_accuracy_is_that_of_the_first_round_that_has_it() -> None:

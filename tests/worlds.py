@@ -7,7 +7,9 @@ import numpy as np
 
 from adaptoff.fleet import Fleet, FleetState
 
-OF_THE_DNN = {"server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes"}
+OF_THE_DNN = {
+    "server_work_s", "up_bytes", "down_bytes", "sync_bytes", "memory_bytes", "cut", "depth",
+}  # fmt: skip
 
 TWO_DEVICES = """
 name = "small"

@@ -25,6 +25,7 @@ from adaptoff.messages import RoundReport
 from adaptoff.policy import default
 from adaptoff.profile import Profile
 from adaptoff.scenario import Calibration, Scenario
+from adaptoff.ways import Ways
 
 SEED_OF_VALIDATION = 1_000_003
 """added to the seed, so that no row is one that was fitted on but by chance"""
@@ -108,20 +109,21 @@ def _run(
 
 
 def drawn(scenario: Scenario, profile: Profile, seed: int) -> Iterator[Rows]:
-    """Rows (1, devices) without end: each device goes through its cuts in orders drawn anew."""
+    """Rows (1, devices) without end: each device goes through its ways in orders drawn anew."""
     rng = np.random.default_rng(seed)
     boards = [scenario.boards[group.board] for group in scenario.each_device()]
-    cuts = np.arange(min(scenario.workload.min_cut, profile.native), profile.native + 1)
+    ways = Ways(profile, scenario.workload).allowed
     n_opps = [len(board.opps) for board in boards]
     while True:
-        for column in np.stack([rng.permutation(cuts) for _ in boards], 1):
+        for column in np.stack([rng.permutation(ways) for _ in boards], 1):
             yield Rows(column[None], rng.integers(n_opps)[None])
 
 
 def _loaded(source: Source, rounds: int | None) -> tuple[Scenario, Source]:
-    """The scenario, with ``rounds`` if given, else at least one for each cut."""
+    """The scenario, with ``rounds`` if given, else at least one for each way."""
     scenario = config.load(source.scenario, source.overrides)
-    wanted = rounds or max(scenario.workload.rounds, len(config.profile_of(scenario).cuts))
+    ways = Ways(config.profile_of(scenario), scenario.workload).all
+    wanted = rounds or max(scenario.workload.rounds, len(ways))
     overrides = (*source.overrides, f"workload.rounds={wanted}")
     return config.load(source.scenario, overrides), changed(source, overrides=overrides)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from adaptoff import config
 from adaptoff.commands.children import Children
 from adaptoff.commands.table import Board
 from adaptoff.commands.wires import Kind, Wires, choose, strung
@@ -68,8 +69,9 @@ def laid(
 ) -> Iterator[Bed]:
     """Start it all; on the way out, however that is, nothing is left.
 
-    With ``each`` every device is a cluster of its own. Raises RunError and LinkError.
+    With ``each`` every device is a cluster of its own. Raises ProfileError, RunError, LinkError.
     """
+    config.profile_of(scenario)  # the server would fail, too, but say so less well
     kind, why = choose(net, scenario)
     dilation = dilation_of(scenario, source.dilation)
     pace = "real time" if dilation == 1 else f"emulated time, {dilation:.2f} times slower than real"

@@ -29,6 +29,7 @@ from adaptoff.testbed.keys import ClientKeys
 from adaptoff.testbed.local_socket import LocalSocket
 from adaptoff.testbed.lone_fleet import LoneFleet
 from adaptoff.testbed.rig import Rig
+from adaptoff.ways import Way
 
 if TYPE_CHECKING:
     from adaptoff.metrics import DeviceMetrics
@@ -107,7 +108,8 @@ def _serve(asked: LocalSocket, control: Control, fleet: Fleet, here: Here) -> No
 
 
 def _tell(control: Control, said: Answer, here: Here) -> None:
-    notify.status(f"round {said.round}: cut {said.cut}, OPP {said.opp}: {said.reason}")
+    way = Way(said.cut, said.depth, said.codec)
+    notify.status(f"round {said.round}: cut {way}, OPP {said.opp}: {said.reason}")
     if here.metrics and control.done:
         here.metrics.round(*control.done)
     if here.json:

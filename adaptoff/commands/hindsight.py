@@ -1,6 +1,6 @@
 """The best constant rows in hindsight: what one can reach without any controller.
 
-``constant`` is one cut for everybody, ``constant_each`` a cut of its own for every device, which is
+``constant`` is one way for everybody, ``constant_each`` a way of its own for every device, which is
 the stronger of the two. Both have the lowest mean round time under the rates that the scenario will
 really show; the latter is found by coordinate descent from several starts.
 """
@@ -15,6 +15,10 @@ from adaptoff.fleet import Fleet, Rows
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.testbed.live import LiveFleet
+from adaptoff.ways import Ways
+
+STARTS = 8
+"""of the descent: that many of the best ways for everybody"""
 
 
 def keep(rows: Rows) -> Callable[[LiveFleet], object]:
@@ -25,34 +29,35 @@ def keep(rows: Rows) -> Callable[[LiveFleet], object]:
 def constant_rows(scenario: Scenario, profile: Profile, *, each: bool) -> Rows:
     """Rows (1, n_devices); fastest OPP, since only time counts here."""
     fleet = fleets.of_devices(profile, scenario)
-    cuts = range(int(fleet.min_cut[0]), profile.native + 1)
-    options = [np.full(fleet.shape, cut) for cut in cuts]
+    ways = Ways(profile, scenario.workload).allowed
+    options = [np.full(fleet.shape, way) for way in ways]
+    options = sorted(options, key=lambda way: _mean_round_s(fleet, scenario, way))
     if each:
-        options = [_descend(fleet, scenario, start, cuts) for start in options]
-    best = min(options, key=lambda cut: _mean_round_s(fleet, scenario, cut))
+        options = [_descend(fleet, scenario, start, ways) for start in options[:STARTS]]
+    best = min(options, key=lambda way: _mean_round_s(fleet, scenario, way))
     return Rows(best, fleet.native().opp)
 
 
-def _descend(fleet: Fleet, scenario: Scenario, cut: fleets.Ints, cuts: range) -> fleets.Ints:
+def _descend(fleet: Fleet, scenario: Scenario, way: fleets.Ints, ways: list[int]) -> fleets.Ints:
     for _ in range(3):
         for device in range(fleet.shape[1]):
             mine = np.arange(fleet.shape[1]) == device
-            options = [np.where(mine, option, cut) for option in cuts]
-            cut = min(options, key=lambda option: _total_s(fleet, scenario, option))
-    return cut
+            options = [np.where(mine, option, way) for option in ways]
+            way = min(options, key=lambda option: _total_s(fleet, scenario, option))
+    return way
 
 
-def _mean_round_s(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> float:
-    return float(np.mean(cost.round_s(*_rounds(fleet, scenario, cut))))
+def _mean_round_s(fleet: Fleet, scenario: Scenario, way: fleets.Ints) -> float:
+    return float(np.mean(cost.round_s(*_rounds(fleet, scenario, way))))
 
 
-def _total_s(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> float:
+def _total_s(fleet: Fleet, scenario: Scenario, way: fleets.Ints) -> float:
     """Mean round, with a little of every device's own time so that ties move."""
-    many, columns = _rounds(fleet, scenario, cut)
+    many, columns = _rounds(fleet, scenario, way)
     return float(np.mean(cost.round_s(many, columns) + 0.01 * columns.total_s.mean(1)))
 
 
-def _rounds(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> tuple[Fleet, cost.Columns]:
+def _rounds(fleet: Fleet, scenario: Scenario, way: fleets.Ints) -> tuple[Fleet, cost.Columns]:
     """All measured rounds at once, along F."""
     schedules, count = schedule.of_devices(scenario), scenario.workload.rounds
     each = [schedule.nominal(scenario, schedules, r) for r in range(1, count + 1)]
@@ -63,4 +68,4 @@ def _rounds(fleet: Fleet, scenario: Scenario, cut: fleets.Ints) -> tuple[Fleet, 
         }
     )
     many = fleets.take(fleet, np.zeros(count, int))
-    return many, cost.joint(many, at, Rows(np.repeat(cut, count, 0), many.native().opp))
+    return many, cost.joint(many, at, Rows(np.repeat(way, count, 0), many.native().opp))

@@ -15,6 +15,7 @@ from adaptoff.errors import LinkError
 from adaptoff.guards import CAUSES
 from adaptoff.metrics import EACH, FLEET, OWN
 from adaptoff.scenario import MAX_DEVICES
+from adaptoff.ways import AS_IS, Way
 
 READERS = 8
 HEADINGS = ("device", "alive", "round s", "cut@OPP", "temp C", "up Mbit/s", "down Mbit/s", "guards")
@@ -25,6 +26,7 @@ OF_DEVICE: dict[str, Reading] = {
     "round_seconds": ("round_s", float),
     "cut": ("cut", int),
     "opp": ("opp", int),
+    "depth": ("depth", int),
     "temperature_celsius": ("temp_c", float),
     "uplink_bytes_per_second": ("up_bps", lambda value: 8 * value),
     "downlink_bytes_per_second": ("down_bps", lambda value: 8 * value),
@@ -49,6 +51,8 @@ class Seen:
     round_s: float | None = None
     cut: int | None = None
     opp: int | None = None
+    depth: int | None = None
+    codec: str | None = None
     temp_c: float | None = None
     up_bps: float | None = None
     down_bps: float | None = None
@@ -62,6 +66,8 @@ class Seen:
         if name in OF_DEVICE:
             field, made = OF_DEVICE[name]
             setattr(self, field, made(sample.value))
+        elif name == "codec":
+            self.codec = sample.labels.get("codec", "")[:32]
         elif name == "guard_actions_total" and cause in CAUSES:
             self.guards = (self.guards or {}) | {cause: int(sample.value)}
 
@@ -147,11 +153,16 @@ def _row(seen: dict[str, Any]) -> list[str]:
         str(seen["device"]),
         {None: "-", True: "yes", False: "no"}[seen["alive"]],
         _number(seen["round_s"], 2),
-        "-" if seen["cut"] is None else f"{seen['cut']}@{_number(seen['opp'], 0)}",
+        "-" if seen["cut"] is None else f"{_way(seen)}@{_number(seen['opp'], 0)}",
         _number(seen["temp_c"], 1),
         *(_number(None if rate is None else rate / 1e6, 1) for rate in rates),
         "-" if seen["guards"] is None else acted or "none",
     ]
+
+
+def _way(seen: dict[str, Any]) -> str:
+    """As ``Way`` says it, of what others may have shown."""
+    return str(Way(seen["cut"], seen["depth"] or 1, seen["codec"] or AS_IS))
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -45,6 +45,8 @@ def _round(report: RoundReport) -> dict[str, Any]:
                 "device": t.device,
                 "cut": t.cut,
                 "opp": t.opp,
+                "depth": t.depth,
+                "codec": t.codec,
                 "device_s": t.device_s,
                 "link_s": t.uplink_s + t.downlink_s + t.sync_s,
                 "server_s": t.server_s,
@@ -76,7 +78,7 @@ def reduction(native: dict[str, Any], adaptive: dict[str, Any]) -> dict[str, flo
 
 def decisions(adaptive: dict[str, Any]) -> list[dict[str, Any]]:
     """Flat: which device took which row in which round, and who chose it."""
-    keys = ("device", "cut", "opp", "source")
+    keys = ("device", "cut", "opp", "depth", "codec", "source")
     return [
         {"round": r["round"], **{key: d[key] for key in keys}}
         for r in adaptive["rounds"]

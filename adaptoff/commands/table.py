@@ -9,6 +9,7 @@ from rich.table import Table
 
 from adaptoff.messages import RoundReport, Telemetry
 from adaptoff.scenario import Scenario
+from adaptoff.ways import way_of
 
 HEADINGS = ("device", "board", "cut", "MHz", "compute s", "link s", "server s", "wait s",
             "up Mbit/s", "down Mbit/s", "chosen by")  # fmt: skip
@@ -44,8 +45,8 @@ class Board:
         if self._console.is_terminal:
             self._live.update(self._table(report), refresh=True)
         else:
-            cuts = " ".join(f"{t.cut}@{t.opp}" for t in report.telemetry)
-            line = f"{self._title(report)}; cut@OPP of each device: {cuts}"
+            cuts = " ".join(f"{way_of(t)}@{t.opp}" for t in report.telemetry)
+            line = f"{self._title(report)}; cut(xdepth)(-codec)@OPP of each device: {cuts}"
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _title(self, report: RoundReport) -> str:
@@ -72,7 +73,7 @@ class Board:
         seconds = (seen.device_s, link_s, seen.server_s, waited_s)
         rates = (seen.up_bps, seen.down_bps)
         return [
-            str(seen.device), name, str(seen.cut),
+            str(seen.device), name, str(way_of(seen)),
             f"{self._scenario.boards[name].opps[seen.opp].mhz:g}",
             *(f"{value:.2f}" for value in seconds),
             *("-" if rate is None else f"{rate / 1e6:.0f}" for rate in rates), source,

@@ -34,9 +34,10 @@ def up(
 ) -> State:  # fmt: skip
     """Start a testbed and return when it stands; what it says goes to a log.
 
-    Raises InputError, and RunError with the last line of the log.
+    Raises InputError, ProfileError, and RunError with the last line of the log.
     """
     scenario = config.load(source.scenario, source.overrides)
+    config.profile_of(scenario)
     name = name or scenario.name
     if keys and choose(net, scenario)[0] == "netns":
         raise InputError("--keys: not with --net netns, which makes keys of its own")

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from dataplane_parts.end import End, Role, ping, stream
+from dataplane_parts.end import End, Role, exchange, ping, stream
 from dataplane_parts.queues import Bare, Linked
 from dataplane_parts.sockets import Pickled, Raw
 
@@ -15,12 +15,15 @@ TRAINING_BYTES = 26 << 20
 """activations of a VGG-5 batch. Once such a block was freed, glibc keeps what messages free for the
 next ones; until then it may return each to the kernel and pay in page faults"""
 
+ORDERS = {"stream": stream, "exchange": exchange, "ping": ping}
+
 
 def make(kind: str, role: Role, where: str, keys: Path) -> End:
     """The end of that kind; a receiving one says where it listens."""
     return {
         "raw": lambda: Raw(role, where),
         "pickle": lambda: Pickled(role, where),
+        "zmq": lambda: Bare(role, where),
         "zmq curve": lambda: Bare(role, where, keys),
         "link": lambda: Linked(role, where),
         "link curve": lambda: Linked(role, where, keys),
@@ -36,7 +39,7 @@ def main() -> None:
     with closing(make(kind, role, where, Path(keys))) as end:
         for line in sys.stdin:
             order, *numbers = line.split()
-            {"stream": stream, "ping": ping}[order](end, role, *map(int, numbers))
+            ORDERS[order](end, role, *map(int, numbers))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Role = Literal["send", "receive"]
 SHORT_BYTES = 100
+AHEAD = 4
 
 
 class End(Protocol):
@@ -47,6 +48,31 @@ def stream(end: End, role: Role, count: int, nbytes: int) -> None:
         at_s = time.monotonic()
         end.send(short)
     answer_with(at_s, cpu_s() - begun_cpu_s)
+
+
+def exchange(end: End, role: Role, count: int, nbytes: int) -> None:
+    """``count`` tensors each way at once; answers with when it began and when it had all.
+
+    ``AHEAD`` of them are sent before the first is received: the micro-batches of a batch.
+    One each way comes first, as weights do in a round: both ends know the link then.
+    """
+    short, tensor = np.zeros(SHORT_BYTES, np.uint8), np.ones(nbytes // 4, np.float32)
+    if role == "send":
+        end.send(tensor)
+        end.recv(nbytes)
+        end.send(short)
+    else:
+        end.recv(nbytes)
+        end.send(tensor)
+        end.recv(SHORT_BYTES)
+    begun_s = time.monotonic()
+    for number in range(count):
+        end.send(tensor)
+        if number >= AHEAD:
+            end.recv(nbytes)
+    for _ in range(min(AHEAD, count)):
+        end.recv(nbytes)
+    answer_with(begun_s, time.monotonic())
 
 
 def ping(end: End, role: Role, count: int) -> None:

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import IO, NamedTuple, Self, cast
 
 HERE = Path(__file__).parents[1]
-BARE, LINK, LINK_CURVE, PICKLE, RAW = "zmq curve", "link", "link curve", "pickle", "raw"
-KINDS = RAW, PICKLE, LINK, BARE, LINK_CURVE
+BARE, BARE_CURVE, LINK, LINK_CURVE = "zmq", "zmq curve", "link", "link curve"
+PICKLE, RAW = "pickle", "raw"
+KINDS = RAW, PICKLE, BARE, LINK, BARE_CURVE, LINK_CURVE
 
 
 class Streamed(NamedTuple):
@@ -49,6 +50,14 @@ class Pair:
         begun_s, sender_cpu_s = map(float, _answer(self._sender))
         ended_s, receiver_cpu_s = map(float, _answer(self._receiver))
         return Streamed(count * nbytes, ended_s - begun_s, sender_cpu_s + receiver_cpu_s)
+
+    def exchange_bps(self, count: int, nbytes: int) -> float:
+        """``count`` tensors each way at once: bits per second of the slower way."""
+        self._order(f"exchange {count} {nbytes}")
+        (up_s, had_down_s), (down_s, had_up_s) = (
+            map(float, _answer(end)) for end in (self._sender, self._receiver)
+        )
+        return 8 * count * nbytes / max(had_up_s - up_s, had_down_s - down_s)
 
     def ping(self, count: int) -> list[float]:
         """Seconds of each round trip."""

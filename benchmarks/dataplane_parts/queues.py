@@ -18,18 +18,20 @@ BATCH = Activations(round=0, batch=0)
 
 
 class Bare:
-    """DEALER to DEALER with CURVE, a frame a message, not copied where ZeroMQ need not."""
+    """DEALER to DEALER, a frame a message, copied only where ZeroMQ must; CURVE with ``keys``."""
 
-    def __init__(self, role: Role, where: str, keys: Path) -> None:
+    def __init__(self, role: Role, where: str, keys: Path | None = None) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set_hwm(QUEUED)
         if role == "send":
-            load_client(keys, DEVICE).secure(self._socket)
+            if keys:
+                load_client(keys, DEVICE).secure(self._socket)
             self._socket.connect(where)
             return
-        self._socket.set(zmq.CURVE_SERVER, 1)
-        self._socket.set(zmq.CURVE_SECRETKEY, load_server(keys).secret)
+        if keys:
+            self._socket.set(zmq.CURVE_SERVER, 1)
+            self._socket.set(zmq.CURVE_SECRETKEY, load_server(keys).secret)
         self._socket.bind(f"tcp://{where}:*")
         answer_with(self._socket.get_string(zmq.LAST_ENDPOINT))
 

@@ -3,24 +3,36 @@
 from dataclasses import dataclass
 from statistics import median
 
-from dataplane_parts.pair import BARE, LINK, LINK_CURVE, PICKLE, RAW
+from dataplane_parts.pair import BARE, BARE_CURVE, LINK, LINK_CURVE, PICKLE, RAW
 
 GOODPUT, CPU, ROUND_TRIP = "goodput", "CPU per GB", "round trip"
+BOTH_WAYS = "goodput both ways"
 MOST = "the most"
 """payload that a shaped link can carry in full frames: 1448/1514 of its rate"""
 GOALS = [
     (GOODPUT, LINK, RAW, ">= 0.7"),
     (GOODPUT, LINK, PICKLE, ">= 2"),
     (GOODPUT, RAW, PICKLE, ""),
-    (GOODPUT, LINK_CURVE, BARE, ">= 0.8"),
+    (GOODPUT, BARE, RAW, ""),
+    (GOODPUT, LINK_CURVE, BARE_CURVE, ">= 0.8"),
     (CPU, LINK, RAW, "<= 1.5"),
     (CPU, LINK, PICKLE, ""),
-    (CPU, LINK_CURVE, BARE, ""),
+    (CPU, LINK, BARE, ""),
+    (CPU, BARE, RAW, ""),
+    (CPU, LINK_CURVE, BARE_CURVE, ""),
     (ROUND_TRIP, LINK, RAW, "<= 2"),
     (ROUND_TRIP, LINK, PICKLE, ""),
-    (ROUND_TRIP, LINK_CURVE, BARE, ""),
+    (ROUND_TRIP, LINK, BARE, ""),
+    (ROUND_TRIP, BARE, RAW, ""),
+    (ROUND_TRIP, LINK_CURVE, BARE_CURVE, ""),
 ]
-SHARE_GOALS = {LINK_CURVE: ">= 0.95", LINK: "", RAW: ""}
+SHARE_GOALS = {
+    (GOODPUT, LINK_CURVE): ">= 0.95",
+    (GOODPUT, LINK): "",
+    (GOODPUT, RAW): "",
+    (BOTH_WAYS, LINK_CURVE): ">= 0.95",
+    (BOTH_WAYS, LINK): "",
+}
 HEADS = {
     GOODPUT: "goodput of 3.2 MB tensors, GB/s",
     CPU: "CPU of both processes, s per GB",
@@ -55,8 +67,11 @@ def ratios(turns: list[Turn]) -> list[Row]:
 
 def shares(turns: list[Turn], mbps: float, cut: str) -> list[Row]:
     """What is made of a shaped link that carries ``mbps`` of payload at most."""
-    head = f"goodput at {mbps:g} Mbit/s of payload, {cut}, Mbit/s"
-    return [_row(turns, head, 1e6, GOODPUT, kind, MOST, goal) for kind, goal in SHARE_GOALS.items()]
+    head = f"at {mbps:g} Mbit/s of payload, {cut}, Mbit/s"
+    return [
+        _row(turns, f"{what} {head}", 1e6, what, kind, MOST, goal)
+        for (what, kind), goal in SHARE_GOALS.items()
+    ]
 
 
 def _row(

@@ -7,7 +7,7 @@ from statistics import median
 
 from adaptoff.testbed.network import SERVER, Network
 from dataplane_parts.pair import KINDS, LINK, LINK_CURVE, PICKLE, RAW, Pair
-from dataplane_parts.ratios import CPU, GOODPUT, MOST, ROUND_TRIP, Turn
+from dataplane_parts.ratios import BOTH_WAYS, CPU, GOODPUT, MOST, ROUND_TRIP, Turn
 
 TENSOR_BYTES = 3_200_000
 PICKLE_PINGS = 8
@@ -46,7 +46,9 @@ def _loopback(pairs: dict[str, Pair], count: int) -> Turn:
 
 def _shaped(pairs: dict[str, Pair], rate_bps: float, nbytes: int) -> Turn:
     count = max(2, ceil(SHAPED_S * rate_bps / 8 / nbytes))
-    found = {
-        (GOODPUT, kind): pair.stream(count, nbytes).goodput_bps for kind, pair in pairs.items()
-    }
-    return found | {(GOODPUT, MOST): rate_bps}
+    found: Turn = {(GOODPUT, MOST): rate_bps, (BOTH_WAYS, MOST): rate_bps}
+    for kind, pair in pairs.items():
+        found[GOODPUT, kind] = pair.stream(count, nbytes).goodput_bps
+        if kind != RAW:  # whose ends would both wait for room to send
+            found[BOTH_WAYS, kind] = pair.exchange_bps(count, nbytes)
+    return found

@@ -39,7 +39,7 @@ class Server:
         self.spoil: Spoil | None = None
         self._tracker = Tracker(world.scenario, world.profile, self.groups)
         at, native = world.conditions(), world.fleet.native()
-        columns = world.columns(at, int(native.cut[0, 0]), int(native.opp[0, 0]))[1]
+        columns = world.columns(at, int(native.way[0, 0]), int(native.opp[0, 0]))[1]
         seen = [self._telemetry(0, i, at, native, columns) for i in range(world.n_devices)]
         self.last = self._tracker.update(0, seen, {}, 1.0, float(at.server_speed[0]))
 
@@ -69,9 +69,9 @@ class Server:
         seconds: dict[str, Any] = {
             name: self.world.noisy(float(getattr(columns, name)[0, device])) for name in SECONDS
         }
-        rates = rates_of(self.world, at, int(rows.cut[0, device]), device)
+        rates = rates_of(self.world, at, int(rows.way[0, device]), device)
         return Telemetry(
-            device=device, round=round_, cut=int(rows.cut[0, device]),
+            device=device, round=round_, cut=int(rows.way[0, device]),
             opp=int(rows.opp[0, device]), samples=BATCHES * BATCH_SIZE,
             total_s=sum(seconds.values()), up_bps=rates.out_bps, down_bps=rates.in_bps,
             temp_c=40.0, energy_j=1.0, energy_source="modelled", **seconds,

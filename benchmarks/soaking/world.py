@@ -129,8 +129,8 @@ class World:
         """Rows and columns (1, devices) of a round; the others' rows change now and then."""
         if self.rng.random() < NEW_ROWS:
             self._others = self._drawn_rows()
-        rows = Rows(self._others.cut.copy(), self._others.opp.copy())
-        rows.cut[0, 0], rows.opp[0, 0] = cut, opp
+        rows = Rows(self._others.way.copy(), self._others.opp.copy())
+        rows.way[0, 0], rows.opp[0, 0] = cut, opp
         return rows, cost.joint(self.fleet, at, rows)
 
     def noisy(self, value: float) -> float:
@@ -138,7 +138,7 @@ class World:
         return value * math.exp(NOISE * self.rng.standard_normal())
 
     def _drawn_rows(self) -> Rows:
-        cut = self.rng.integers(drawn.MIDDLE, self.fleet.n_cuts[0], self.n_devices)
+        cut = self.rng.integers(drawn.MIDDLE, self.fleet.n_ways[0], self.n_devices)
         return Rows(cut[None], self.rng.integers(0, self.fleet.n_opps))
 
     def _nominal(self) -> dict[str, Floats]:

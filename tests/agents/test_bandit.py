@@ -26,7 +26,7 @@ def fleet(profile, scenario) -> Fleet:
 def quickest(backend: EmulatedFleet) -> Ints:
     """Cut (G,) that is quickest for each cluster alone, in truth."""
     fleet, truth = backend.fleet, backend.truth()
-    cuts = range(int(fleet.min_cut[0]), int(fleet.n_cuts[0]))
+    cuts = range(int(fleet.min_cut[0]), int(fleet.n_ways[0]))
     rows = [Rows(np.full(fleet.shape, cut), fleet.native().opp) for cut in cuts]
     totals = np.array([cost.solo(fleet, truth, row).total_s[0] for row in rows])
     return np.array(cuts)[totals.argmin(0)]
@@ -35,7 +35,7 @@ def quickest(backend: EmulatedFleet) -> Ints:
 def unforced(method: LinUCB, done: list[Round]) -> list[list[int]]:
     """Cuts of the rounds in which the method was free."""
     return [
-        each.outcome.cut[0].tolist()
+        each.outcome.way[0].tolist()
         for number, each in enumerate(done, 1)
         if not method.forced(number)
     ]
@@ -59,7 +59,7 @@ def test_forced_rounds_keep_trying_to_offload(fleet) -> None:
     """Where native is best, only forced rounds leave it once that is known."""
     method = LinUCB()
     done = play(method, backend_of(fleet, **SLOW), 0, 100)
-    left = [n for n, each in enumerate(done, 1) if (each.outcome.cut < 3).any() and n > 10]
+    left = [n for n, each in enumerate(done, 1) if (each.outcome.way < 3).any() and n > 10]
     assert left == [n for n in range(11, 101) if method.forced(n)]
     assert left[-1] > 90
 
@@ -96,7 +96,7 @@ def test_every_cluster_learns_for_itself(fleet) -> None:
 def test_episodes_start_without_what_was_learnt(fleet) -> None:
     method = LinUCB()
     first, again = (
-        [each.outcome.cut.tolist() for each in play(method, backend_of(fleet, **QUICK), 0, 12)]
+        [each.outcome.way.tolist() for each in play(method, backend_of(fleet, **QUICK), 0, 12)]
         for _ in range(2)
     )
     assert first == again
@@ -104,7 +104,7 @@ def test_episodes_start_without_what_was_learnt(fleet) -> None:
 
 def test_a_forced_cluster_with_native_alone_takes_it(fleet) -> None:
     tight = replace(fleet, memory_limit_bytes=np.array([[1.0, 1e12]]))
-    cuts = [each.outcome.cut[0].tolist() for each in play(LinUCB(), backend_of(tight), 0, 12)]
+    cuts = [each.outcome.way[0].tolist() for each in play(LinUCB(), backend_of(tight), 0, 12)]
     assert {cut[0] for cut in cuts} == {3}
     assert {cut[1] for cut in cuts} != {3}
 

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from adaptoff import candidates
+from adaptoff import candidates, config
 from adaptoff.agents import baselines, tuned
 from adaptoff.agents.evaluate import evaluate
 from adaptoff.agents.freeze import layers_of
@@ -14,9 +14,11 @@ from adaptoff.agents.method import Forgetful, Method, Stateless, play
 from adaptoff.agents.scorer import make_actor
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.sampler import Limits, RandomFleets
+from adaptoff.envs.trials import DrawnTrial
 from adaptoff.errors import InputError, PolicyError
 from adaptoff.fleet import Fleet, FleetState, Floats, Outcome, Rows
 from adaptoff.policy import Policy
+from adaptoff.scenario import Workload
 from tests.agents.steady import backend_of, small_fleet, state_of
 
 
@@ -67,7 +69,7 @@ class Checked:
 
     def choose(self, fleet: Fleet, state: FleetState) -> Rows:
         rows, table = self.inner.choose(fleet, state), candidates.build(fleet, state)
-        same = (table.rows.cut == rows.cut[..., None]) & (table.rows.opp == rows.opp[..., None])
+        same = (table.rows.way == rows.way[..., None]) & (table.rows.opp == rows.opp[..., None])
         assert (same & table.valid).any(2).all()
         self.rounds += 1
         return rows
@@ -82,7 +84,7 @@ def test_a_method_sees_what_it_caused() -> None:
         seen: list[tuple[Outcome, Floats]] = []  # noqa: RUF012
 
         def choose(self, fleet: Fleet, state: FleetState) -> Rows:
-            return Rows(fleet.native().cut, np.zeros(fleet.shape, np.int64))
+            return Rows(fleet.native().way, np.zeros(fleet.shape, np.int64))
 
         def see(self, outcome: Outcome, cost: Floats) -> None:
             self.seen.append((outcome, cost))
@@ -114,36 +116,36 @@ def test_a_missing_agent_file_is_named(policy, tmp_path) -> None:
 def test_all_offload_keeps_to_min_cut_and_memory(profile, scenario) -> None:
     fleet = small_fleet(profile, scenario, min_cut=np.array([0]))
     rows = baselines.all_offload().choose(fleet, state_of(fleet))
-    assert rows.cut.tolist() == [[0, 0]]
+    assert rows.way.tolist() == [[0, 0]]
     assert rows.opp.tolist() == [[1, 2]]
     fleet = small_fleet(profile, scenario, min_cut=np.array([1]))
-    assert baselines.all_offload().choose(fleet, state_of(fleet)).cut.tolist() == [[1, 1]]
+    assert baselines.all_offload().choose(fleet, state_of(fleet)).way.tolist() == [[1, 1]]
     memory = np.array([[1e6, 9e6, 5e6, 5e6]])
     fleet = small_fleet(
         profile, scenario, memory_bytes=memory, memory_limit_bytes=np.array([[6e6, 6e7]])
     )
-    assert baselines.all_offload().choose(fleet, state_of(fleet)).cut.tolist() == [[2, 1]]
+    assert baselines.all_offload().choose(fleet, state_of(fleet)).way.tolist() == [[2, 1]]
 
 
 def test_a_constant_is_the_same_everywhere_as_far_as_possible(profile, scenario) -> None:
     fleet = small_fleet(profile, scenario)
     state = state_of(fleet)
     rows = baselines.constant(2, 2).choose(fleet, state)
-    assert rows.cut.tolist() == [[2, 2]]
+    assert rows.way.tolist() == [[2, 2]]
     assert rows.opp.tolist() == [[1, 2]]  # the slow board has two OPPs
     rows = baselines.constant(0, 0).choose(fleet, state)  # below min_cut
-    assert rows.cut.tolist() == fleet.native().cut.tolist()
+    assert rows.way.tolist() == fleet.native().way.tolist()
     assert rows.opp.tolist() == fleet.native().opp.tolist()
     limited = small_fleet(profile, scenario, memory_limit_bytes=np.array([[1e6, 1e9]]))
     rows = baselines.constant(2, 0).choose(limited, state)
-    assert rows.cut.tolist() == [[3, 2]]
+    assert rows.way.tolist() == [[3, 2]]
     assert rows.opp.tolist() == [[1, 0]]
 
 
 def test_random_repeats_itself_with_the_same_seed() -> None:
     backend = EmulatedFleet(RandomFleets(16, 3))
     first, again, other = (
-        [done.outcome.cut for done in play(baselines.Random(), backend, 4, 3)] for _ in range(3)
+        [done.outcome.way for done in play(baselines.Random(), backend, 4, 3)] for _ in range(3)
     )
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first, other)
@@ -183,5 +185,21 @@ def test_the_oracle_sees_what_comes(profile, scenario) -> None:
     backend = backend_of(fleet)
     backend.source.later, backend.source.change = {"up_bps": 1e5, "down_bps": 1e5}, 1
     [oracle], [plan] = (baselines.methods([name], None) for name in ("oracle", "planner"))
-    assert play(plan, backend, 0, 1)[0].outcome.cut[0, 0] < 3
-    assert play(oracle, backend, 0, 1)[0].outcome.cut[0, 0] == 3
+    assert play(plan, backend, 0, 1)[0].outcome.way[0, 0] < 3
+    assert play(oracle, backend, 0, 1)[0].outcome.way[0, 0] == 3
+
+
+def test_constants_and_fedadapt_are_the_same_however_many_ways_there_are(policy) -> None:
+    """A table of many ways has but the quickest of each cut: theirs need not be among them."""
+    vgg5 = [config.find_profile("vgg5")]
+    many = Workload(depths=(1, 2, 4), codecs=("float32", "uint8"))
+    costs = {}
+    for name in ("constant-2-9", "fedadapt-constant"):
+        for work in (Workload(), many):
+            [method] = baselines.methods([name], policy)
+            backend = EmulatedFleet(DrawnTrial(vgg5, 4, 4, work=work))
+            costs[name, work.depths] = mean_costs(method, backend, 0, 4)
+        np.testing.assert_allclose(costs[name, (1, 2, 4)], costs[name, (1,)], rtol=1e-9)
+    [best] = baselines.methods(["best-constant"], policy)
+    backend = EmulatedFleet(DrawnTrial(vgg5, 4, 4, work=many))
+    assert (mean_costs(best, backend, 0, 4) < costs["constant-2-9", (1,)]).all()

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from adaptoff import candidates, planner
 from adaptoff.agents import exact
 from adaptoff.agents.hindsight import Oracle, search
-from adaptoff.candidates import Table
 from adaptoff.envs.emulator import EmulatedFleet
 from adaptoff.envs.episode import Episode
 from adaptoff.envs.sampler import Limits, RandomFleets
 from adaptoff.fleet import Fleet, FleetState, Floats, Rows, take
+from adaptoff.table import Table
 
 SIZES = ((60, Limits(2, 9, 4)), (60, Limits(3, 5, 3)), (40, Limits(4, 4, 2)), (30, Limits(5, 3, 2)))
 """fleets drawn, and how large at most"""
@@ -70,7 +71,7 @@ def test_what_is_left_out_could_not_have_won(world) -> None:
             assert not (kept & ~table.valid).any()
             left_out += (table.valid & ~kept).sum()
             again = planner.enumerate_best(fleet, state, Table(table.rows, kept))
-            assert again.cut.tolist() == best.cut.tolist()
+            assert again.way.tolist() == best.way.tolist()
             assert again.opp.tolist() == best.opp.tolist()
     assert left_out > 500
 
@@ -80,8 +81,27 @@ def test_large_fleets_keep_what_was_found(world, monkeypatch) -> None:
     native = fleet.native()
     monkeypatch.setattr(exact, "MOST_JOINT_ROWS", 0)
     kept = exact.best_rows(fleet, state, native)
-    np.testing.assert_array_equal(kept.cut, native.cut)
+    np.testing.assert_array_equal(kept.way, native.way)
     monkeypatch.setattr(exact, "MOST_JOINT_ROWS", 10_000)
-    better = exact.best_rows(fleet, state, Rows(native.cut.copy(), native.opp.copy()))
+    better = exact.best_rows(fleet, state, Rows(native.way.copy(), native.opp.copy()))
     before = planner.joint_cost(fleet, state, native)
     assert (planner.joint_cost(fleet, state, better) < before).any()
+
+
+def test_what_was_found_is_kept_where_the_table_has_nothing_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table of many ways has but the quickest of each cut: what was found may not be in it."""
+    episode = next(episodes())
+    fleet, state = episode.fleet, true_state(episode)
+    found = search(fleet, state, state)
+    table = candidates.build(fleet, state)
+    poor = Table(table.rows, (table.rows.way == fleet.n_ways[:, None, None] - 1) & table.valid)
+    monkeypatch.setattr(candidates, "build", lambda *_: poor)
+    kept = exact.best_rows(fleet, state, found)
+    better = planner.joint_cost(fleet, state, found) < planner.joint_cost(
+        fleet, state, planner.plan(fleet, state, poor)
+    ) * (1 - 1e-9)
+    assert better.sum() > 10
+    np.testing.assert_array_equal(kept.way[better], found.way[better])
+    np.testing.assert_array_equal(kept.opp[better], found.opp[better])

@@ -149,8 +149,8 @@ def test_heat_is_counted_by_device_and_padding_does_not_count() -> None:
 
 
 def test_changes_are_of_cut_or_clock_and_padding_does_not_count() -> None:
-    before = SimpleNamespace(cut=np.array([[1, 2, 3, 4]]), opp=np.array([[0, 0, 0, 0]]))
-    after = SimpleNamespace(cut=np.array([[1, 2, 4, 5]]), opp=np.array([[0, 1, 0, 0]]))
+    before = SimpleNamespace(way=np.array([[1, 2, 3, 4]]), opp=np.array([[0, 0, 0, 0]]))
+    after = SimpleNamespace(way=np.array([[1, 2, 4, 5]]), opp=np.array([[0, 1, 0, 0]]))
     found = changed(fleet([1.0] * 4, active=[True, True, True, False]), before, after)
     np.testing.assert_allclose(found, 2 / 3)
 

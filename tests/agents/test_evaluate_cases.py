@@ -128,7 +128,7 @@ def test_a_profile_of_ones_own_is_a_class_of_its_own(tmp_path) -> None:
     profile.save(own, path)
     cases = cases_of(Wanted(profiles=(str(path), "vgg5"), fleets=2))
     assert [case.name for case in cases] == ["mine/drawn", "vgg5/drawn"]
-    assert cases[0].source.draw(1)[0].n_cuts.tolist() == [2, 2]
+    assert cases[0].source.draw(1)[0].n_ways.tolist() == [2, 2]
     assert len(cases[0].facts["profile"]["sha256"]) == 64
     with pytest.raises(InputError, match="mine/drawn"):
         cases_of(Wanted(profiles=(str(path), str(path)), fleets=2))
@@ -204,3 +204,25 @@ def test_a_part_is_the_first_fleets_with_their_links() -> None:
     assert np.isfinite(EmulatedFleet(Part(case.source, 2, 0.7)).reset(2).round_s).all()
     [scenario] = cases_of(Wanted(scenario="demo"))
     assert Part(scenario.source, 2, 0.7).draw(1)[0].energy_weight.tolist() == [0.7]
+
+
+def test_drawn_fleets_have_the_levers_that_were_asked_for() -> None:
+    [plain] = cases_of(Wanted(profiles=("vgg5",), fleets=3))
+    [deep] = cases_of(Wanted(profiles=("vgg5",), fleets=3, depths="1,4"))
+    assert deep.facts["depths"] == [1, 4]
+    fleet, course = deep.source.draw(1)
+    other, its = plain.source.draw(1)
+    assert set(fleet.depth.ravel().tolist()) == {1.0, 4.0}
+    assert fleet.n_ways.tolist() == [2 * 7 + 1] * 3
+    np.testing.assert_array_equal(course.up_bps, its.up_bps)  # all else is drawn alike
+    np.testing.assert_array_equal(fleet.dynamic_w, other.dynamic_w)
+
+
+@pytest.mark.parametrize(
+    "levers", [{"depths": "0"}, {"depths": "two"}, {"codecs": "jpeg"}, {"codecs": ","}]
+)
+def test_levers_that_cannot_be_are_refused(levers: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="--depths, --codecs: "):
+        Wanted(**levers)
+    with pytest.raises(InputError, match="not with --scenario"):
+        Wanted(scenario="demo", **levers)

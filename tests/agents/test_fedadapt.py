@@ -57,22 +57,22 @@ def wide(fleet: Fleet, clusters: int, **changes) -> Fleet:
 def test_an_action_is_mapped_to_the_cut_of_nearest_work(fleet, share, cut) -> None:
     for lowest_cut in (0, 1):  # cut 0 is no choice of FedAdapt's
         free = replace(fleet, min_cut=np.array([lowest_cut]))
-        rows = nearest(free, state_of(free), np.full(free.shape, share))
-        assert rows.cut.tolist() == [[cut, cut]]
+        rows = nearest(free, np.full(free.shape, share))
+        assert rows.way.tolist() == [[cut, cut]]
         assert rows.opp.tolist() == [[1, 2]]
 
 
 def test_mapped_cuts_keep_to_min_cut_and_memory(fleet) -> None:
     some = np.full(fleet.shape, 0.1)
     limited = replace(fleet, min_cut=np.array([2]))
-    assert nearest(limited, state_of(limited), some).cut.tolist() == [[2, 2]]
+    assert nearest(limited, some).way.tolist() == [[2, 2]]
     tight = replace(fleet, memory_limit_bytes=np.array([[1.0, 1e12]]))
-    assert nearest(tight, state_of(tight), some).cut.tolist() == [[3, 1]]
+    assert nearest(tight, some).way.tolist() == [[3, 1]]
 
 
 def test_of_cuts_with_equal_work_the_later_is_taken(fleet) -> None:
     same = replace(fleet, device_work_s=np.array([[[0.0, 1.0, 1.0, 2.0]] * 2]))
-    assert nearest(same, state_of(same), np.full(same.shape, 0.4)).cut.tolist() == [[2, 2]]
+    assert nearest(same, np.full(same.shape, 0.4)).way.tolist() == [[2, 2]]
 
 
 def test_groups_are_the_two_means_of_the_devices(fleet) -> None:
@@ -111,11 +111,11 @@ def test_each_group_has_its_own_action_and_slow_links_are_a_group(fleet) -> None
 
     agent, state = FedAdapt(act), state_of(fleet)
     agent.reset(None, 0)
-    assert agent.choose(fleet, state).cut.tolist() == [[1, 3]]
+    assert agent.choose(fleet, state).way.tolist() == [[1, 3]]
     # Native took the slow board 0.04 / 0.1 s a batch, the fast one 0.04 s.
     np.testing.assert_allclose(shown[0], [[0.4, 0.04, 0.0, 1.0, 1.0, 1.0]])
     thin = replace(state, up_bps=np.array([[4.9e6, 5.1e6]]))
-    assert agent.choose(fleet, thin).cut.tolist() == [[2, 3]]
+    assert agent.choose(fleet, thin).way.tolist() == [[2, 3]]
     np.testing.assert_allclose(shown[1], [[0.0, 0.04, 0.4, 1.0, 1.0, 1.0]])
 
 
@@ -150,9 +150,9 @@ def test_the_shipped_constant_is_pool1_of_vgg5_for_the_slow_group_alone(scenario
     assert abs(device_s[names.index("pool1")] / device_s[-1] - POOL1_SHARE) < 0.02
     agent = FedAdaptConstant()
     done = play(agent, backend_of(fleet), 0, 4)
-    assert {tuple(each.outcome.cut[0]) for each in done} == {(names.index("pool1"), vgg5.native)}
+    assert {tuple(each.outcome.way[0]) for each in done} == {(names.index("pool1"), vgg5.native)}
     swapped = play(agent, backend_of(fleet, speed=[[1.0, 0.1]]), 0, 4)
-    assert {tuple(each.outcome.cut[0]) for each in swapped} == {(vgg5.native, names.index("pool1"))}
+    assert {tuple(each.outcome.way[0]) for each in swapped} == {(vgg5.native, names.index("pool1"))}
 
 
 def test_other_dnns_are_cut_nearest_to_the_same_share(fleet) -> None:
@@ -160,7 +160,7 @@ def test_other_dnns_are_cut_nearest_to_the_same_share(fleet) -> None:
     np.testing.assert_allclose(shares, [[0.25, 0.625]])
     agent = FedAdaptConstant()
     agent.reset(None, 0)
-    assert agent.choose(fleet, state_of(fleet)).cut.tolist() == [[1, 3]]
+    assert agent.choose(fleet, state_of(fleet)).way.tolist() == [[1, 3]]
 
 
 def test_returns_stop_at_an_episode_s_end_and_at_baseline_rounds() -> None:
@@ -262,7 +262,7 @@ def test_an_agent_survives_its_file(trained, fleet, tmp_path) -> None:
     np.testing.assert_array_equal(again(states), trained.act(states))
     [method] = baselines.methods([f"fedadapt:{path}"], None)
     first, second = (play(m, backend_of(fleet), 0, 3)[-1].outcome for m in (method, trained))
-    assert first.cut.tolist() == second.cut.tolist()
+    assert first.way.tolist() == second.way.tolist()
 
 
 def test_a_broken_file_is_refused(trained, tmp_path) -> None:
@@ -305,6 +305,6 @@ def test_it_trains_once_for_each_source_it_is_judged_on(fleet, monkeypatch) -> N
     method, sources = TrainedHere(updates=3), [backend_of(fleet).source for _ in range(2)]
     for source in (sources[0], sources[0], sources[1]):
         done = play(method, EmulatedFleet(source), 0, 2)
-        assert done[-1].outcome.cut.tolist() == [[3, 3]]
+        assert done[-1].outcome.way.tolist() == [[3, 3]]
     assert [each[0] for each in trainings] == sources
     assert trainings[0][1:] == (3 * ROUNDS, 0)

@@ -129,5 +129,5 @@ def test_a_constant_is_held_to_what_each_cluster_can_do() -> None:
     episode.reset(0)
     rows = baselines.constant(0, 0).choose(episode.fleet, episode.state)
     allowed = (episode.fleet.min_cut == 0)[:, None] & episode.fleet.active
-    np.testing.assert_array_equal(rows.cut[allowed], 0)
-    np.testing.assert_array_equal(rows.cut[~allowed], episode.fleet.native().cut[~allowed])
+    np.testing.assert_array_equal(rows.way[allowed], 0)
+    np.testing.assert_array_equal(rows.way[~allowed], episode.fleet.native().way[~allowed])

@@ -68,7 +68,7 @@ def config_of(**more: Any) -> TrainConfig:
 def first_of_cut(env: LiveEnv, cut: int) -> Ints:
     """Index (1, G) of each cluster's first row of a cut."""
     table = env.episode.table
-    return (table.valid & (table.rows.cut == cut)).argmax(2)
+    return (table.valid & (table.rows.way == cut)).argmax(2)
 
 
 def test_measured_conditions_give_rows_the_worth_that_they_have(fleet: Noticed) -> None:
@@ -78,7 +78,7 @@ def test_measured_conditions_give_rows_the_worth_that_they_have(fleet: Noticed) 
     for _ in range(ROUNDS - 1):
         before, ground = env.episode.state, env.episode.ground
         rewards, _ = env.play(index)
-        took = Rows(fleet.seen.cut, fleet.seen.opp)
+        took = Rows(fleet.seen.way, fleet.seen.opp)
         true = worth(ground, before.under(fleet.was), took).reshape(1, -1)
         guess = worth(ground, before, took).reshape(1, -1)
         np.testing.assert_allclose(rewards, true, atol=1e-6)

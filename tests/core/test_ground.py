@@ -1,5 +1,6 @@
 """What is worked out once of a fleet: the same as anew, and used as long as the clusters stay."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ from adaptoff.controller import decide
 from adaptoff.figures import Reader, View, view
 from adaptoff.fleet import Fleet, FleetState
 from adaptoff.foresight import foresee, looked_at
-from adaptoff.ground import Ground, scene
+from adaptoff.ground import Ground, renewed, scene
 from adaptoff.messages import FleetFigures
 from adaptoff.observation import observe
 from adaptoff.policy import Policy, default
@@ -50,9 +51,10 @@ def test_columns_by_its_facts_are_those_of_the_cost_model(world: MakeWorld, seed
 @given(seed=SEEDS)
 def test_a_ground_serves_every_state_of_its_fleet(world: MakeWorld, seed: int) -> None:
     fleet, state = world(seed, clusters=4)
-    table = candidates.whole(fleet)
-    assert table
-    ground = Ground(fleet, table)
+    ground = renewed(None, fleet, state)
+    assert ground.grid
+    assert ground.grid.lasting
+    assert renewed(ground, fleet, world(seed + 1, clusters=4)[1]) is ground
     for later in (state, world(seed + 1, clusters=4)[1]):
         sight = looked_at(scene(ground, later))
         np.testing.assert_array_equal(observe(sight), observe(foresee(fleet, later)))
@@ -60,8 +62,13 @@ def test_a_ground_serves_every_state_of_its_fleet(world: MakeWorld, seed: int) -
 
 def test_a_table_that_the_state_cuts_short_is_not_kept(world: MakeWorld) -> None:
     fleet, state = world(0, cuts=20, opps=8)
-    assert candidates.whole(fleet) is None
-    assert candidates.build(fleet, state).valid.shape[2] == candidates.R_MAX
+    first = renewed(None, fleet, state)
+    assert first.table.valid.shape[2] == candidates.R_MAX
+    other = dataclasses.replace(state, up_bps=state.up_bps[:, ::-1], down_bps=state.down_bps * 100)
+    later = renewed(first, fleet, other)
+    assert later.grid is first.grid
+    np.testing.assert_array_equal(later.table.rows.way, candidates.build(fleet, other).rows.way)
+    assert (later.table.rows.way != first.table.rows.way).any()
 
 
 def test_a_reader_works_out_clusters_once(
@@ -100,4 +107,4 @@ def moved(figures: FleetFigures) -> FleetFigures:
 
 def rows_of(seen: View, policy: Policy) -> list[list[int]]:
     rows = decide(seen.fleet, seen.state, policy, seen.ground).rows
-    return [rows.cut[0].tolist(), rows.opp[0].tolist()]
+    return [rows.way[0].tolist(), rows.opp[0].tolist()]

@@ -91,9 +91,10 @@ def test_shares_sum_to_one_and_the_best_row_scores_zero(world: MakeWorld, seed: 
     table = candidates.build(fleet, state)
     seen = observe(foresee(fleet, state, table))
     shares = [column(seen, f) for f in FEATURES if f.startswith("share_")]
-    whole = np.where(fleet.depth > 1, np.inf, 1)  # micro-batches overlap: shares of a shorter time
+    piped = fleet.depth[:, :1] > 1  # micro-batches overlap: shares of a shorter time
+    whole = np.where(piped, np.inf, 1)
     assert (np.sum(shares, 0)[table.valid] >= 1 - 1e-5).all()
-    assert (np.sum(shares, 0) <= whole[:, None, None] + 1e-5).all()
+    assert (np.sum(shares, 0) <= whole[..., None] + 1e-5).all()
     for name in (n for n in FEATURES if "cost_over_best" in n):
         values = np.where(table.valid, column(seen, name), np.inf)
         np.testing.assert_allclose(values.min(2), 0, atol=1e-6)

@@ -50,7 +50,7 @@ def test_two_alike_stragglers_both_offload(world: MakeWorld) -> None:
     np.testing.assert_allclose(
         planner.joint_cost(fleet, state, rows), planner.joint_cost(fleet, state, best)
     )
-    assert (rows.cut < fleet.n_cuts[0] - 1).all()
+    assert (rows.way < fleet.n_ways[0] - 1).all()
     seconds = cost.round_s(fleet, cost.joint(fleet, state, rows))
     assert seconds < 0.6 * cost.round_s(fleet, cost.joint(fleet, state, fleet.native()))
 
@@ -69,7 +69,7 @@ def two_alike(world: MakeWorld) -> World:
         server_speed=np.array([4.0]),
         up_bps=np.full((1, 2), 1e9),
         down_bps=np.full((1, 2), 1e9),
-        cut=fleet.native().cut,
+        way=fleet.native().way,
         opp=fleet.native().opp,
     )
     return fleet, state
@@ -84,7 +84,7 @@ def test_many_fleets_are_planned_as_each_alone(world: MakeWorld) -> None:
     together = planner.plan(fleet, state)
     for i in range(5):
         alone = planner.plan(*(pick(x, i) for x in (fleet, state)))
-        assert together.cut[i].tolist() == alone.cut[0].tolist()
+        assert together.way[i].tolist() == alone.way[0].tolist()
         assert together.opp[i].tolist() == alone.opp[0].tolist()
 
 
@@ -97,7 +97,7 @@ def test_its_rows_are_possible_and_no_worse_than_its_starts(world: MakeWorld) ->
         fleet, state = world(seed, clusters=4, span=1.0, padded=True)
         table = candidates.build(fleet, state)
         rows = planner.plan(fleet, state, table)
-        same = (table.rows.cut == rows.cut[..., None]) & (table.rows.opp == rows.opp[..., None])
+        same = (table.rows.way == rows.way[..., None]) & (table.rows.opp == rows.opp[..., None])
         assert (same & table.valid).any(2).all()
         native = planner.joint_cost(fleet, state, fleet.native())
         assert planner.joint_cost(fleet, state, rows) <= native
@@ -114,6 +114,6 @@ def test_joint_cost_of_native_is_one_and_its_weight(world: MakeWorld) -> None:
 def test_a_fleet_taken_again_costs_the_same(world: MakeWorld) -> None:
     fleet, state = world(6)
     again = np.zeros(3, int)
-    rows = Rows(state.cut[again], state.opp[again])
+    rows = Rows(state.way[again], state.opp[again])
     costs = planner.joint_cost(take(fleet, again), take(state, again), rows)
     np.testing.assert_array_equal(costs, planner.joint_cost(fleet, state, state.rows)[0])

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from adaptoff import fleet as fleets
 from adaptoff import profile as profiles
 from adaptoff.errors import ProfileError
-from adaptoff.profile import Cut, Profile
+from adaptoff.profile import CodecCosts, Coded, Cut, Profile
 from adaptoff.scenario import Scenario
 
 FLOPS_PER_S = 1e10
@@ -26,6 +26,22 @@ def test_round_trip(profile: Profile, tmp_path: Path) -> None:
     profiles.save(profile, path)
     assert profiles.load(path) == profile
     assert '"device_flops"' not in path.read_text()  # what is not known is left out
+
+
+def test_codecs_come_back_and_what_was_not_measured_stays_unknown(
+    profile: Profile, tmp_path: Path
+) -> None:
+    path = tmp_path / "coded.json"
+    cuts = [Coded(1e6), Coded(1e5, 2e5, 0.001, 0.002), Coded(1e5, 1e5), Coded()]
+    coded = replace(
+        profile,
+        cuts=[replace(cut, device_call_s=0.001) for cut in profile.cuts],
+        codecs={"uint8": CodecCosts(cuts), "float16": CodecCosts(cuts, 0.0)},
+    )
+    profiles.save(coded, path)
+    found = profiles.load(path)
+    assert found == coded
+    assert (found.codecs["uint8"].accuracy_drop, found.codecs["float16"].accuracy_drop) == (None, 0)
 
 
 def test_columns_scale_with_the_batch_but_weights_do_not(profile: Profile) -> None:
@@ -139,6 +155,10 @@ def only_flops(tree: Tree) -> None:
         cut |= {"device_flops": 1.0, "server_flops": 1.0}
 
 
+def codec(accuracy_drop: float = 0.0) -> Tree:
+    return {"cuts": [{}] * 4, "accuracy_drop": accuracy_drop}
+
+
 CONTRADICTIONS: dict[str, tuple[Break, str]] = {
     "no work": (drop(*WORK), "cuts[0].device_s is missing: every cut needs device_s, device_"),
     "no server's": (drop("server_s"), "cuts[0].server_s is missing: every cut needs server_s or"),
@@ -147,6 +167,10 @@ CONTRADICTIONS: dict[str, tuple[Break, str]] = {
     "no reference": (only_flops, "reference_flops_per_s is missing: device_flops without device_s"),
     "short class": (put("classes", {"pi4": [0.1]}), "classes.pi4 has 1 entries: one per cut, 4"),
     "long class": (put("classes", {"pi4": [0.1] * 5}), "classes.pi4 has 5 entries: one per cut, 4"),
+    "short codec": (
+        put("codecs", {"uint8": {"cuts": [{}] * 3}}), "codecs.uint8 has 3 cuts: one per cut, 4"
+    ),
+    "plain codec": (put("codecs", {"float32": {"cuts": [{}] * 4}}), "codecs.float32: is what"),
     "negative class": (put("classes", {"pi4": [0, 1, 2, -1]}), ">= 0.0 - at `$.classes[...][3]`"),
     "negative": (put("up_bytes", -1, 1), ">= 0.0 - at `$.cuts[1].up_bytes`"),
     "negative work": (put("device_flops", -1, 1), ">= 0.0 - at `$.cuts[1].device_flops`"),
@@ -163,6 +187,10 @@ CONTRADICTIONS: dict[str, tuple[Break, str]] = {
     "wrong type": (put("batch_size", "100"), "`int`, got `str` - at `$.batch_size`"),
     "batch 0": (put("batch_size", 0), ">= 1 - at `$.batch_size`"),
     "one cut": (put("cuts", []), "length >= 2 - at `$.cuts`"),
+    "codec": (put("codecs", {"zip": codec()}), "'zip' - at `key` in `$.codecs`"),
+    "drop": (put("codecs", {"uint8": codec(2)}), "<= 1.0 - at `$.codecs[...].accuracy_drop`"),
+    "no codec cuts": (put("codecs", {"uint8": {}}), "field `cuts` - at `$.codecs[...]`"),
+    "negative call": (put("server_call_s", -1, 1), ">= 0.0 - at `$.cuts[1].server_call_s`"),
     "no name": (lambda tree: tree.pop("name"), "missing required field `name`"),
 }  # fmt: skip
 
@@ -219,6 +247,8 @@ def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
     path.write_text(text.split("```json\n")[1].split("```")[0])
     example = profiles.load(path)
     assert example.column("device_s", 100, "pi4") == pytest.approx([0.0, 0.32, 0.62])
+    assert example.codecs["uint8"].cuts[2] == Coded()
     table = text.split("| field |")[1].split("\n\n")[0]
-    fields = {*Profile.__struct_fields__, *Cut.__struct_fields__}
+    parts = (Profile, Cut, CodecCosts, Coded)
+    fields = {field for part in parts for field in part.__struct_fields__}
     assert all(f"{field}`" in table for field in fields - {"cuts"})

@@ -138,7 +138,7 @@ def test_a_row_is_too_hot_where_it_breaks_the_limit_in_more_than_one_of_eight(
     world: MakeWorld, scenarios: int, hot: bool
 ) -> None:
     table = candidates.build(*world(0, clusters=1))
-    excess_c = np.full((risk.POINTS, len(table.options.cut)), -1.0)
+    excess_c = np.full((risk.POINTS, len(table.options.way)), -1.0)
     excess_c[:scenarios, 1] = 1.0
     assert risk.too_hot(table, excess_c)[1] == hot
     assert risk.too_hot(table, excess_c).sum() == hot

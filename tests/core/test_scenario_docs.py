@@ -1,5 +1,6 @@
 """``docs/scenarios.md`` has every key with the range and the default that the code has."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def lengths(kind: inspect.StrType | inspect.ListType, what: str) -> str | None:
 def allowed(kind: inspect.Type) -> str | None:
     """What the tables must say of a type; None where they say it in words."""
     match kind:
-        case inspect.UnionType(types=(inner, inspect.NoneType())):
+        case (
+            inspect.UnionType(types=(inner, inspect.NoneType()))
+            | inspect.VarTupleType(item_type=inner)
+        ):
             return allowed(inner)
         case inspect.IntType() | inspect.FloatType():
             return interval(kind)
@@ -77,6 +81,8 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value: Any = field.default
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
     match value:
         case None:
             return "none"

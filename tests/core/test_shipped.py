@@ -135,7 +135,7 @@ def test_fedadapt_s_boards_keep_the_ratios_of_measured_ones() -> None:
 def test_offloading_pays_for_fedadapt_s_pi3_on_fast_links_alone() -> None:
     fleet, rounds = each_round(config.load("fedadapt"))
     native = fleet.native()
-    pool1 = fleets.Rows(np.full_like(native.cut, 2), native.opp)
+    pool1 = fleets.Rows(np.full_like(native.way, 2), native.opp)
 
     def saved(at: Conditions) -> list[bool]:
         return [

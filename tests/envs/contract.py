@@ -16,17 +16,17 @@ def check_backend(backend: FleetBackend) -> None:
     warm_up = backend.reset(seed=1)
     fleet = backend.fleet
     check_outcome(fleet, warm_up)
-    np.testing.assert_array_equal(warm_up.cut, fleet.native().cut)
+    np.testing.assert_array_equal(warm_up.way, fleet.native().way)
     check_outcome(fleet, backend.apply(fleet.native()))
     early = Rows(
         np.broadcast_to(fleet.min_cut[:, None], fleet.shape), np.zeros(fleet.shape, np.int64)
     )
     done = backend.apply(early)
     check_outcome(backend.fleet, done)
-    np.testing.assert_array_equal(done.cut, early.cut)
+    np.testing.assert_array_equal(done.way, early.way)
     np.testing.assert_array_equal(done.opp, early.opp)
     again = backend.reset(seed=1)
-    np.testing.assert_array_equal(again.cut, warm_up.cut)
+    np.testing.assert_array_equal(again.way, warm_up.way)
     backend.close()
     backend.close()
 

@@ -20,6 +20,8 @@ class Device:
     cluster: int
     batches: float
     depth: float
+    one_pass: float
+    """share of the work in the longer of its passes"""
     native: bool
     device_work_s: float
     server_work_s: float
@@ -74,14 +76,15 @@ def devices_of(fleet: Fleet, at: Conditions, rows: Rows, f: int = 0) -> list[Dev
 
 
 def _device(fleet: Fleet, at: Conditions, rows: Rows, f: int, g: int) -> Device:
-    cut = int(rows.cut[f, g])
+    cut = int(rows.way[f, g])
     temp_c, trip_c = float(at.temp_c[f, g]), float(fleet.trip_c[f, g])
     opp = applied_opp(int(rows.opp[f, g]), temp_c, trip_c)
     return Device(
         cluster=g,
         batches=float(fleet.batches[f, g]),
-        depth=float(fleet.depth[f]),
-        native=cut == int(fleet.n_cuts[f]) - 1,
+        depth=float(fleet.depth[f, cut]),
+        one_pass=float(fleet.one_pass[f]),
+        native=cut == int(fleet.n_ways[f]) - 1,
         device_work_s=float(fleet.device_work_s[f, g, cut]),
         server_work_s=float(fleet.server_work_s[f, cut]),
         up_bytes=float(fleet.up_bytes[f, cut]),
@@ -132,13 +135,15 @@ def total_s(d: Device, stretch: float) -> float:
     """A device's own round, at the server ``stretch`` times as long as alone.
 
     A batch of k micro-batches takes one of them through all stages, then k - 1 more come out of
-    the slowest stage one after another. One micro-batch is the whole batch.
+    the slowest stage one after another. One micro-batch is the whole batch. A device's two passes
+    are two stages of one processor, which takes no less than for both.
     """
     up, work, down = (stages_of(d)[i] for i in (1, 2, 3))
     stages = [stages_of(d)[0], up, work * stretch, down]
     fill_s = sum(stage / d.depth for stage in stages)
-    rest_s = (d.depth - 1) * max(stages) / d.depth
-    return d.batches * (fill_s + rest_s) + sync_s(d)
+    slowest_s = max(stages[0] * d.one_pass, *stages[1:])
+    batch_s = fill_s + (d.depth - 1) * slowest_s / d.depth
+    return d.batches * max(batch_s, stages[0]) + sync_s(d)
 
 
 def stretches(devices: list[Device], steps: int | None = None) -> list[float]:

@@ -26,7 +26,7 @@ def shared_rounds(n_fleets: int, seed: int) -> list[list[Device]]:
     rng = np.random.default_rng(seed)
     while len(found) < n_fleets:
         fleet, course = RandomFleets(64, 1).draw(int(rng.integers(2**31)))
-        cut = rng.integers(0, fleet.n_cuts[:, None], fleet.shape)
+        cut = rng.integers(0, fleet.n_ways[:, None], fleet.shape)
         rows, at = Rows(cut, rng.integers(0, fleet.n_opps)), course.at(0, fleet.ambient_c)
         drawn = [_shortened(devices_of(fleet, at, rows, f)) for f in range(64)]
         found += [devices for devices in drawn if _sharing(devices) > MATTERS]

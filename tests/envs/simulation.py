@@ -1,4 +1,7 @@
-"""A round event by event: devices cycle through four stages, and who is at the server shares it.
+"""A round event by event: devices cycle through five stages, and who is at the server shares it.
+
+The first and the last stage are a device's passes forward and backward, on one processor that goes
+forward while it can.
 
 Independent of the cost model: no occupancy and no closed form. Both have nothing in common but the
 seconds that each stage of a batch takes alone (``reference.stages_of``).
@@ -12,7 +15,7 @@ from statistics import fmean
 
 from tests.envs.reference import Device, stages_of
 
-SERVER, LAST = 2, 3
+SERVER, BACK = 2, 4
 NOTHING_S = 1e-12
 
 
@@ -40,7 +43,7 @@ class Member:
 
     def __init__(self, device: Device, jitter: Jitter | None, number: int) -> None:
         self._depth = round(device.depth)
-        self._mean_s = [stage_s / self._depth for stage_s in stages_of(device)]
+        self._mean_s = [stage_s / self._depth for stage_s in _five_stages(device)]
         self._stages_s = self._mean_s
         self._batches_left = round(device.batches)
         name = f"{jitter.seed} {number}" if jitter else ""
@@ -48,7 +51,7 @@ class Member:
         self._sd = jitter.sd if jitter else 0.0
         self._out = 0
         self._return_s = device.sync_bytes * 8 / device.up_bps
-        self.queues: list[list[float]] = [[], [], [], []]
+        self.queues: list[list[float]] = [[], [], [], [], []]
         self.at_server_s = 0.0
         self.end_s = math.inf
         self._begin()
@@ -62,41 +65,53 @@ class Member:
     def _begin(self) -> None:
         """Cut the next batch into micro-batches."""
         self._stages_s = [
-            stage_s * (1.0 if stage == SERVER else self._factor())
-            for stage, stage_s in enumerate(self._mean_s)
+            stage_s * (1.0 if stage == SERVER else factor)
+            for stage, (stage_s, factor) in enumerate(
+                zip(self._mean_s, self._factors(), strict=True)
+            )
         ]
         self.queues[0] = [self._stages_s[0]] * self._depth
         self._batches_left -= 1
         self._out = 0
 
+    def _factors(self) -> list[float]:
+        """Of a batch; both passes of the device vary alike."""
+        found = [self._factor() for _ in range(BACK)]
+        return [*found, found[0]]
+
     def _factor(self) -> float:
         return self._random.lognormvariate(-(self._sd**2) / 2, self._sd) if self._random else 1.0
 
+    def _working(self) -> list[int]:
+        """Stages at which a micro-batch is worked on."""
+        return [
+            i for i, queue in enumerate(self.queues) if queue and (i < BACK or not self.queues[0])
+        ]
+
     def soonest_s(self, server_rate: float) -> float:
         """Until the next micro-batch leaves a stage."""
-        ends_s = [queue[0] for stage, queue in enumerate(self.queues) if queue and stage != SERVER]
+        ends_s = [self.queues[stage][0] for stage in self._working() if stage != SERVER]
         if self.queues[SERVER] and server_rate > 0:
             ends_s.append(self.queues[SERVER][0] / server_rate)
         return min(ends_s, default=math.inf)
 
     def work(self, seconds: float, server_rate: float) -> None:
         """Let time pass: each stage works on one micro-batch."""
-        for stage, queue in enumerate(self.queues):
-            if queue:
-                queue[0] -= seconds * (server_rate if stage == SERVER else 1.0)
+        for stage in self._working():
+            self.queues[stage][0] -= seconds * (server_rate if stage == SERVER else 1.0)
         if self.queues[SERVER]:
             self.at_server_s += seconds
 
     def move(self, now_s: float) -> tuple[int, int]:
         """Micro-batches that are through go on; how many came to the server, and left it."""
         came = left = 0
-        for stage in (3, 2, 1, 0):
+        for stage in reversed(range(BACK + 1)):
             queue = self.queues[stage]
             if not queue or queue[0] > NOTHING_S:
                 continue
             queue.pop(0)
             came, left = came + (stage + 1 == SERVER), left + (stage == SERVER)
-            if stage == LAST:
+            if stage == BACK:
                 self._out += 1
             else:
                 self.queues[stage + 1].append(self._stages_s[stage + 1])
@@ -106,6 +121,13 @@ class Member:
             else:
                 self._out, self.end_s = 0, now_s
         return came, left
+
+
+def _five_stages(device: Device) -> list[float]:
+    """Seconds of a batch forward, up, at the server, down, backward; two passes are alike."""
+    whole_s, *others_s = stages_of(device)
+    back_s = 0.0 if device.one_pass == 1 else whole_s / 2
+    return [whole_s - back_s, *others_s, back_s]
 
 
 def simulate(

@@ -41,8 +41,8 @@ def tiny(count: float = 1.0) -> Fleet:
         device_work_s=np.array([[[0.0, 0.1, 0.3]]]), server_work_s=np.array([[0.3, 0.2, 0.0]]),
         up_bytes=np.array([[2e6, 1e6, 0.0]]), down_bytes=np.array([[0.0, 0.5e6, 0.0]]),
         sync_bytes=np.array([[0.0, 2e6, 4e6]]), memory_bytes=np.zeros((1, 3)),
-        depth=np.ones(1),
-        n_cuts=np.array([3]), min_cut=np.array([0]), energy_weight=np.array([1.0]),
+        depth=np.ones((1, 3)), cut=np.arange(3)[None], one_pass=np.array([0.5]),
+        n_ways=np.array([3]), min_cut=np.array([0]), energy_weight=np.array([1.0]),
         heat_limit_c=np.array([80.0]), active=one > 0, count=one * count, batches=one * 4,
         memory_limit_bytes=one * 1e9, idle_w=one * 2, radio_w=one, heat_c_per_w=one * 5,
         heat_tau_s=one * 60, ambient_c=one * 20, trip_c=one * 80, n_opps=np.array([[2]]),
@@ -50,8 +50,8 @@ def tiny(count: float = 1.0) -> Fleet:
     )  # fmt: skip
 
 
-def rows(cut: int, opp: int, clusters: int = 1) -> Rows:
-    return Rows(np.full((1, clusters), cut), np.full((1, clusters), opp))
+def rows(way: int, opp: int, clusters: int = 1) -> Rows:
+    return Rows(np.full((1, clusters), way), np.full((1, clusters), opp))
 
 
 def test_times_of_one_device_are_those_worked_out_by_hand() -> None:
@@ -289,7 +289,7 @@ class Noisy:
 
 
 MEASURED = ("device_s", "uplink_s", "server_s", "downlink_s", "sync_s", "rtt_s", "server_speed")
-EXACT = ("cut", "opp", "round_s", "energy_j", "temp_c", "late")
+EXACT = ("way", "opp", "round_s", "energy_j", "temp_c", "late")
 
 
 def offloading(noise: Floats, rounds: int) -> dict[str, Floats]:

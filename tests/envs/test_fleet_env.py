@@ -82,7 +82,7 @@ def test_an_impossible_index_stands_for_native() -> None:
     for wrong in (-1, n_rows):
         index, replaced = usable(fleet, table, np.full(fleet.shape, wrong))
         assert replaced.all()
-        np.testing.assert_array_equal(table.take(index).cut, fleet.native().cut)
+        np.testing.assert_array_equal(table.take(index).way, fleet.native().way)
         np.testing.assert_array_equal(table.take(index).opp, fleet.native().opp)
     fine = table.valid.argmax(2)
     index, replaced = usable(fleet, table, fine)
@@ -161,7 +161,7 @@ def test_rows_that_depend_on_the_state_are_found_anew_in_every_round() -> None:
     first = episode.ground
     episode.step(np.zeros(episode.fleet.shape, np.int64))
     assert episode.ground.fleet is first.fleet
-    assert (episode.table.rows.cut != first.table.rows.cut).any()
+    assert (episode.table.rows.way != first.table.rows.way).any()
     np.testing.assert_array_equal(episode.observe(), anew(episode))
 
 
@@ -188,9 +188,9 @@ class Shrinking:
 
     def apply(self, rows):
         whole = self.whole.fleet.native()
-        wide = Rows(whole.cut.copy(), whole.opp.copy())
-        n = rows.cut.shape[1]
-        wide.cut[:, :n], wide.opp[:, :n] = rows.cut, rows.opp
+        wide = Rows(whole.way.copy(), whole.opp.copy())
+        n = rows.way.shape[1]
+        wide.way[:, :n], wide.opp[:, :n] = rows.way, rows.opp
         self.left = True
         seen = self.whole.apply(wide)
         self.state = estimate.update(self.whole.fleet, self.state, seen)

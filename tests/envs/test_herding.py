@@ -61,9 +61,9 @@ class Alike:
 def changes(method: Method, source: Alike, rounds: int = 80) -> Floats:
     """Share (T, F) of a fleet's clusters that take another row than in the round before."""
     done = play(method, EmulatedFleet(source), seed=3, rounds=rounds)
-    cut, opp = (np.stack([getattr(one.outcome, name) for one in done]) for name in ("cut", "opp"))
+    way, opp = (np.stack([getattr(one.outcome, name) for one in done]) for name in ("way", "opp"))
     active = source.draw(0)[0].active
-    moved = ((np.diff(cut, axis=0) != 0) | (np.diff(opp, axis=0) != 0)) & active
+    moved = ((np.diff(way, axis=0) != 0) | (np.diff(opp, axis=0) != 0)) & active
     return moved.sum(2) / active.sum(1)
 
 

@@ -42,12 +42,12 @@ def native(fleet: Fleet, round_: int) -> Rows:
 
 
 def slowest(fleet: Fleet, round_: int) -> Rows:
-    return Rows(fleet.native().cut, np.zeros(fleet.shape, np.int64))
+    return Rows(fleet.native().way, np.zeros(fleet.shape, np.int64))
 
 
 def anything(fleet: Fleet, round_: int) -> Rows:
     rng = np.random.default_rng(round_)
-    return Rows(rng.integers(0, fleet.n_cuts[:, None], fleet.shape), rng.integers(0, fleet.n_opps))
+    return Rows(rng.integers(0, fleet.n_ways[:, None], fleet.shape), rng.integers(0, fleet.n_opps))
 
 
 @pytest.fixture(params=["random fleets", "drawn trial", "heat trial", "trace trial", "scenario"])
@@ -178,7 +178,7 @@ def chosen(name: str, backend: EmulatedFleet) -> list[Outcome]:
 def same_rows(name: str) -> bool:
     source = RandomFleets(8, ROUNDS, SMALL)
     both = zip(chosen(name, EmulatedFleet(source)), chosen(name, Lying(source)), strict=True)
-    return all((a.cut == b.cut).all() and (a.opp == b.opp).all() for a, b in both)
+    return all((a.way == b.way).all() and (a.opp == b.opp).all() for a, b in both)
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)

@@ -58,7 +58,7 @@ class Still:
 
 
 def any_rows(rng: np.random.Generator, fleet: Fleet) -> Rows:
-    return Rows(rng.integers(0, fleet.n_cuts[:, None], fleet.shape), rng.integers(0, fleet.n_opps))
+    return Rows(rng.integers(0, fleet.n_ways[:, None], fleet.shape), rng.integers(0, fleet.n_opps))
 
 
 def assert_as_the_reference(fleet: Fleet, at: Conditions, rows: Rows, seen: Outcome) -> None:
@@ -91,7 +91,7 @@ def test_rounds_of_random_fleets_are_the_references(seed: int, trip_c: float | N
         throttled += int((seen.opp < rows.opp)[fleet.active].sum())
         waiting += int((seen.total_s < 0.9 * seen.round_s[:, None])[fleet.active].sum())
     # what there was to get wrong
-    assert len(set(fleet.depth.tolist())) >= 3
+    assert len(set(fleet.depth.ravel().tolist())) >= 3
     assert fleet.count[fleet.active].max() >= 4
     assert waiting > 50
     assert throttled > 20 if trip_c else True
@@ -120,7 +120,7 @@ def test_what_a_cluster_could_do_is_the_references(world: MakeWorld) -> None:
             for d, stretch in zip(present, stretches(present, cost.SHARING_STEPS), strict=True)
         ]
         for v, (g, cut, opp) in enumerate(
-            zip(options.cluster, options.cut, options.opp, strict=True)
+            zip(options.cluster, options.way, options.opp, strict=True)
         ):
             if not fleet.active[0, g]:
                 continue
@@ -167,8 +167,9 @@ def test_four_steps_of_sharing_come_near_the_fixed_point() -> None:
 def device(**changes: Any) -> Device:
     """Seconds of a batch: 1 on the device, 0.5 up, 2 at the server, 0.25 down; 3 batches."""
     usual: dict[str, Any] = {
-        "cluster": 0, "batches": 3.0, "depth": 1.0, "native": False, "device_work_s": 1.0,
-        "server_work_s": 2.0, "up_bytes": 0.5, "down_bytes": 0.25, "sync_bytes": 0.0, "speed": 1.0,
+        "cluster": 0, "batches": 3.0, "depth": 1.0, "one_pass": 0.5, "native": False,
+        "device_work_s": 1.0, "server_work_s": 2.0, "up_bytes": 0.5, "down_bytes": 0.25,
+        "sync_bytes": 0.0, "speed": 1.0,
         "server_speed": 1.0, "up_bps": 8.0, "down_bps": 8.0, "rtt_s": 0.0, "dynamic_w": 1.0,
         "radio_w": 1.0, "idle_w": 1.0, "ambient_c": 20.0, "heat_c_per_w": 5.0, "heat_tau_s": 60.0,
         "temp_c": 20.0,

@@ -44,7 +44,7 @@ def test_work_grows_with_the_cut_and_padding_repeats_native(drawn) -> None:
     fleet, _ = drawn
     assert (np.diff(fleet.device_work_s, axis=2) >= 0).all()
     assert (np.diff(fleet.sync_bytes, axis=1) >= 0).all()
-    padding = np.arange(9) >= fleet.n_cuts[:, None] - 1
+    padding = np.arange(9) >= fleet.n_ways[:, None] - 1
     for name in ("server_work_s", "up_bytes", "down_bytes"):
         assert (getattr(fleet, name)[padding] == 0).all(), name
         assert (getattr(fleet, name)[~padding] > 0).sum() > 0.8 * (~padding).sum(), name
@@ -63,7 +63,7 @@ def test_clocks_ascend_to_the_full_speed(drawn) -> None:
 def test_fleets_vary_as_much_as_they_should(drawn) -> None:
     fleet, course = drawn
     assert 0.1 < (fleet.depth > 1).mean() < 0.2
-    assert set(fleet.depth.tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}
+    assert set(fleet.depth.ravel().tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}
     assert 0.15 < (fleet.energy_weight == 0).mean() < 0.25
     paying = fleet.energy_weight[fleet.energy_weight > 0]
     assert 0.02 <= paying.min() < 0.03
@@ -83,8 +83,8 @@ def test_native_early_and_interior_cuts_are_each_often_best() -> None:
     episode = Episode(EmulatedFleet(RandomFleets(128, 2)))
     episode.reset(0)
     fleet = episode.fleet
-    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).cut
-    native = (cut == fleet.n_cuts[:, None] - 1)[fleet.active]
+    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).way
+    native = (cut == fleet.n_ways[:, None] - 1)[fleet.active]
     early = (cut == fleet.min_cut[:, None])[fleet.active] & ~native
     for share in (native, early, ~native & ~early):
         assert 0.1 < share.mean() < 0.7
@@ -103,5 +103,5 @@ def test_heat_binds_native_in_a_third_of_the_fleets_and_slow_clocks_hold_it(draw
     native = fleet.native()
     too_hot = settled_above(fleet, course, native)
     assert 0.25 < too_hot.mean() < 0.42
-    slow = settled_above(fleet, course, Rows(native.cut, np.zeros_like(native.cut)))
+    slow = settled_above(fleet, course, Rows(native.way, np.zeros_like(native.way)))
     assert slow[too_hot].mean() < 0.05

@@ -36,7 +36,7 @@ def test_heat_breaks_native_while_every_device_has_rows_that_hold_the_limit() ->
     native, slow = episode("heat", 12), episode("heat", 12)
     limit_c = native.fleet.heat_limit_c[:, None]
     rows = native.fleet.native()
-    cool = Rows(rows.cut, np.zeros_like(rows.opp))
+    cool = Rows(rows.way, np.zeros_like(rows.opp))
     temp_c = [(native.run(rows).outcome.temp_c, slow.run(cool).outcome.temp_c) for _ in range(12)]
     broken, held = (np.array(each) for each in zip(*temp_c, strict=True))
     assert (broken[-1] > limit_c + BROKEN_C).all()

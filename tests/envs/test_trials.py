@@ -54,7 +54,7 @@ def test_shapes_and_static_facts_are_as_announced(profiles) -> None:
 
 def test_profiles_take_turns_and_are_padded_with_native(profiles) -> None:
     fleet, _ = DrawnTrial(profiles, 6, 2).draw(1)
-    assert fleet.n_cuts.tolist() == [4, 8] * 3
+    assert fleet.n_ways.tolist() == [4, 8] * 3
     toy, vgg = profiles
     np.testing.assert_allclose(fleet.up_bytes[0, :4], toy.column("up_bytes", toy.batch_size))
     assert (fleet.up_bytes[0, 3:] == 0).all()
@@ -113,8 +113,8 @@ def best_cuts(trial: Trial) -> tuple[Bools, Bools]:
     episode = Episode(EmulatedFleet(trial))
     episode.reset(3)
     fleet = episode.fleet
-    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).cut
-    native = (cut == fleet.n_cuts[:, None] - 1)[fleet.active]
+    cut = planner.plan(fleet, episode.state.under(episode.backend.truth())).way
+    native = (cut == fleet.n_ways[:, None] - 1)[fleet.active]
     return native, (cut <= 1)[fleet.active] & ~native
 
 
@@ -131,7 +131,7 @@ def too_hot(trial: Trial, seed: int, rounds: int, *, slow: bool) -> Bools:
     backend.reset(seed)
     fleet = backend.fleet
     native = fleet.native()
-    rows = Rows(native.cut, np.zeros_like(native.cut)) if slow else native
+    rows = Rows(native.way, np.zeros_like(native.way)) if slow else native
     done = [backend.apply(rows).temp_c > fleet.heat_limit_c[:, None] for _ in range(rounds)]
     return np.array(done)[:, fleet.active]
 
@@ -153,7 +153,7 @@ def test_links_do_not_depend_on_what_is_chosen(profiles, files) -> None:
         for backend in (slow, native):
             backend.reset(9)
         for _ in range(6):
-            slow.apply(Rows(native.fleet.native().cut, np.zeros(native.fleet.shape, np.int64)))
+            slow.apply(Rows(native.fleet.native().way, np.zeros(native.fleet.shape, np.int64)))
             native.apply(native.fleet.native())
             a, b = slow.truth(), native.truth()
             for name in ("speed", "up_bps", "down_bps", "rtt_s", "server_speed"):

@@ -211,7 +211,7 @@ class Idle:
 @pytest.fixture
 def skewed() -> Scenario:
     overrides = ("workload.dataset=cifar10", "workload.data_dir=nowhere", "workload.alpha=0.1")
-    return config.load("demo", (*overrides, "workload.batch_size=4"))
+    return config.load("demo", (*overrides, "workload.batch_size=4", "workload.depths=[1]"))
 
 
 def test_a_device_keeps_its_share_of_its_own_directory(directory: Path, skewed: Scenario) -> None:

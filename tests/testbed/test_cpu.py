@@ -78,6 +78,23 @@ def test_late_sleeps_show_as_error():
     assert cpu.take().error == pytest.approx(1.1)
 
 
+def test_a_late_sleep_is_made_up_for_once():
+    host = Host(late_s=0.02)
+    cpu = host.cpu(1.0)
+    with cpu.block(0.01):
+        host.compute(0.002)
+    host.late_s = 0.0
+    for _ in range(20):
+        with cpu.block(0.01):
+            host.compute(0.002)
+    busy = cpu.take()
+    assert busy.wall_s == pytest.approx(0.21)  # all in all as asked
+    assert busy.error == pytest.approx(1.0)
+    with cpu.block(0.01):
+        host.compute(0.002)
+    assert cpu.take().wall_s == pytest.approx(0.01)  # and nothing is owed any more
+
+
 def test_speed_changes_from_the_next_block_on():
     host = Host()
     cpu = host.cpu(1.0)

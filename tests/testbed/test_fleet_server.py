@@ -166,8 +166,9 @@ def test_who_has_left_is_not_awaited(rounds: FleetRounds) -> None:
     [
         ({"device": 1}, "another device"),
         ({"samples": 100}, "100 samples"),
-        ({"cut": 0}, "cut 0: 1 to 3"),
-        ({"cut": 4}, "cut 4: 1 to 3"),
+        ({"cut": 0}, "cut 0: min_cut allows 1 to 3"),
+        ({"cut": 2, "codec": "uint8"}, "codec uint8: allowed: float32"),
+        ({"cut": 4}, "cut 4: min_cut allows 1 to 3"),
         ({"opp": 2}, "OPP 2: 2 exist"),
     ],
 )

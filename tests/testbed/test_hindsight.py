@@ -30,10 +30,10 @@ def mean_round_s(scenario: Scenario, profile: Profile, cuts: tuple[int, ...]) ->
 def test_they_are_the_best_of_all(scenario: Scenario, profile: Profile) -> None:
     times = {cuts: mean_round_s(scenario, profile, cuts) for cuts in product((1, 2, 3), repeat=3)}
     each = constant_rows(scenario, profile, each=True)
-    assert times[tuple(each.cut[0].tolist())] == pytest.approx(min(times.values()))
+    assert times[tuple(each.way[0].tolist())] == pytest.approx(min(times.values()))
     same = constant_rows(scenario, profile, each=False)
     best = min((1, 2, 3), key=lambda cut: times[cut, cut, cut])
-    assert same.cut.tolist() == [[best] * 3]
+    assert same.way.tolist() == [[best] * 3]
     assert same.opp.tolist() == each.opp.tolist() == [[1, 1, 2]]
 
 
@@ -42,7 +42,7 @@ def test_min_cut_above_native_leaves_native(
     scenario: Scenario, profile: Profile, *, each: bool
 ) -> None:
     strict = replace(scenario, workload=replace(scenario.workload, min_cut=63))
-    assert constant_rows(strict, profile, each=each).cut.tolist() == [[3, 3, 3]]
+    assert constant_rows(strict, profile, each=each).way.tolist() == [[3, 3, 3]]
 
 
 def test_every_device_is_given_its_own_row(scenario: Scenario, profile: Profile) -> None:

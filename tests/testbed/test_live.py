@@ -266,7 +266,7 @@ def test_devices_decide_what_the_server_would(both: Bed) -> None:
         both.live.apply_local()
         decisions = sorted(both.live.report.decisions, key=lambda d: d.device)
         assert {d.source for d in decisions} <= {"policy", "planner"}
-        assert [d.row.cut for d in decisions] == rows.cut[0, told.clusters].tolist()
+        assert [d.row.cut for d in decisions] == rows.way[0, told.clusters].tolist()
         assert [d.row.opp for d in decisions] == rows.opp[0, told.clusters].tolist()
 
 
@@ -398,9 +398,10 @@ def test_devices_of_one_cluster_may_be_given_rows_of_their_own(lay: Callable[...
 def test_a_late_answer_is_not_taken_for_the_next_one(both: Bed) -> None:
     both.live.reset(SEED)
     both.live._watch = give_up
-    for cut in (7, 8):  # the second answer will be a fault
+    rows = everywhere(both.live, 7)
+    for opp in (0, 9):  # the second answer will be a fault
         with pytest.raises(GaveUp):
-            both.live.apply(everywhere(both.live, cut))
+            both.live.apply(Rows(rows.way, np.full_like(rows.opp, opp)))
     both.live._watch = lambda: None
     both.live.apply(everywhere(both.live, 2))
     assert both.live.report.round == 2
@@ -518,7 +519,7 @@ def test_the_driver_sees_what_a_device_sees(
         clusters = bed.live.report.figures.clusters
         bed.live.apply_local()
         decisions = sorted(bed.live.report.decisions, key=lambda d: d.device)
-        assert [d.row.cut for d in decisions] == mine.cut[0, clusters].tolist()
+        assert [d.row.cut for d in decisions] == mine.way[0, clusters].tolist()
         assert [d.row.opp for d in decisions] == mine.opp[0, clusters].tolist()
         episode.run(mine)
 
@@ -541,6 +542,6 @@ def test_the_environment_and_a_device_choose_alike(
             )
             for number in range(2)
         ]
-        assert [d.row.cut for d in decisions] == rows.cut[0, told.clusters].tolist()
+        assert [d.row.cut for d in decisions] == rows.way[0, told.clusters].tolist()
         assert [d.row.opp for d in decisions] == rows.opp[0, told.clusters].tolist()
         episode.step(index)

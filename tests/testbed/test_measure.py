@@ -11,6 +11,7 @@ from torch import nn
 
 from adaptoff import config, profile
 from adaptoff.errors import BadTensor, InputError
+from adaptoff.profile import Coded
 from adaptoff.testbed import footprint, measure, models
 
 
@@ -50,7 +51,35 @@ def _check_flops(found):
     assert found.reference_flops_per_s == pytest.approx(whole / found.cuts[-1].device_s)
 
 
-CHECKS = [_check_bytes, _check_seconds, _check_flops]
+def _check_calls(found):
+    device = [cut.device_call_s for cut in found.cuts]
+    server = [cut.server_call_s for cut in found.cuts]
+    assert device[0] == server[-1] == 0
+    whole_s = found.cuts[0].server_s
+    assert 0 <= min(device + server) <= max(device + server) < 0.2 * whole_s
+
+
+PER_SAMPLE = 8
+"""bytes of least and step, which uint8 sends along"""
+
+
+def _check_codecs(found):
+    half, levels, packed = (found.codecs[name] for name in ("float16", "uint8", "uint8-zstd"))
+    labels, scales = 8 * found.batch_size, PER_SAMPLE * found.batch_size
+    for index, cut in enumerate(found.cuts[:-1]):
+        values = cut.up_bytes - labels
+        assert half.cuts[index].up_bytes == values / 2 + labels
+        assert levels.cuts[index].up_bytes == values / 4 + labels + scales
+        assert half.cuts[index].down_bytes == cut.down_bytes / 2
+        assert levels.cuts[index].down_bytes == (cut.down_bytes / 4 + scales) * (index > 0)
+    for codec in (half, levels, packed):
+        assert codec.cuts[-1] == Coded()
+        assert all(min(cut.device_s, cut.server_s) > 0 for cut in codec.cuts[:-1])
+        assert all(cut.up_bytes > labels for cut in codec.cuts[:-1])
+    assert packed.cuts[1].up_bytes < 0.9 * levels.cuts[1].up_bytes  # some levels are more frequent
+
+
+CHECKS = [_check_bytes, _check_seconds, _check_flops, _check_calls, _check_codecs]
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -67,6 +96,30 @@ def test_what_ships_was_counted_of_these_networks():
     for name in ("vgg5", "resnet18", "mobilenetv2"):
         _same_count(config.find_profile(name), name, "training")
     _same_count(config.find_profile("vgg5-inference"), "vgg5", "inference")
+
+
+@pytest.mark.parametrize("name", ["vgg5", "resnet18", "mobilenetv2"])
+def test_what_ships_has_codecs_and_calls(name):
+    shipped = config.find_profile(name)
+    _check_calls(shipped)
+    _check_codecs(shipped)
+    assert shipped.cuts[-2].server_call_s > 0
+
+
+def test_zstandard_takes_longer_and_saves_most_on_gradients_behind_a_pool():
+    levels, packed = (config.find_profile("vgg5").codecs[name] for name in ("uint8", "uint8-zstd"))
+    assert packed.cuts[1].down_bytes < 0.5 * levels.cuts[1].down_bytes
+    assert packed.cuts[1].device_s > 2 * levels.cuts[1].device_s
+
+
+def test_accuracy_drops_are_taken_from_what_ships(measured):
+    shipped = config.find_profile("vgg5").codecs
+    assert {name: costs.accuracy_drop for name, costs in measured.codecs.items()} == {
+        name: costs.accuracy_drop for name, costs in shipped.items()
+    }
+    assert shipped["uint8"].accuracy_drop is not None
+    unknown = measure.measure_profile("vgg5-nobn", 2, 1)
+    assert {costs.accuracy_drop for costs in unknown.codecs.values()} == {None}
 
 
 def _same_count(found, name, mode):
@@ -128,6 +181,8 @@ def test_in_inference_a_result_comes_back_and_no_weights_travel():
     assert found.cuts[-1].weights_memory_bytes == weights
     training = footprint.count(models.build("vgg5", 0), models.INPUT_SHAPE, 4, "training")
     assert found.cuts[-1].memory_bytes < training[-1].memory_bytes
+    assert not found.codecs
+    assert {cut.device_call_s for cut in found.cuts} == {0}
 
 
 def _own_network():
@@ -140,6 +195,7 @@ def test_any_classifier_that_is_a_sequence_can_be_measured():
     assert [cut.name for cut in found.cuts] == ["input", "0", "native"]
     assert found.cuts[1].up_bytes == 5 * 20 * 4 + 5 * 8
     assert found.cuts[1].sync_bytes == 4 * 7 * 20
+    assert found.codecs["float16"].cuts[1].down_bytes == 5 * 20 * 2
     with pytest.raises(BadTensor, match=r"allowed 0\.\.2"):
         measure.measure_network(_own_network(), "mine", (batch[0], batch[1] + 1), 1)
 

@@ -59,12 +59,13 @@ def test_a_device_that_nobody_knows_is_native(
     ("levers", "complaint"),
     [
         ({"rows": []}, "0 rows for cluster 0"),
-        ({"rows": [Row(cut=0, opp=0)]}, "cut 0 for cluster 0: min_cut allows 1 to 3"),
-        ({"rows": [Row(cut=4, opp=0)]}, "cut 4 for cluster 0: min_cut allows 1 to 3"),
+        ({"rows": [Row(cut=0, opp=0)]}, "the row for cluster 0: cut 0: min_cut allows 1 to 3"),
+        ({"rows": [Row(cut=4, opp=0)]}, "the row for cluster 0: cut 4: min_cut allows 1 to 3"),
         ({"rows": [Row(cut=1, opp=2)]}, "OPP 2 for cluster 0: its board has 0 to 1"),
+        ({"rows": [Row(cut=1, opp=0, depth=2)]}, "cluster 0: depth 2: allowed: 1"),
         ({"each": [Row(cut=1, opp=0)]}, "1 rows for device 1"),
         ({"each": [Row(cut=1, opp=0), Row(cut=1, opp=2)]}, "OPP 2 for device 1"),
-        ({"each": [Row(cut=1, opp=0), Row(cut=0, opp=0)]}, "cut 0 for device 1"),
+        ({"each": [Row(cut=1, opp=0), Row(cut=0, opp=0)]}, "the row for device 1: cut 0"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(

@@ -309,8 +309,7 @@ def test_shaped_chunks_leave_on_time_and_wake_the_link():
 
 def test_rates_are_weighted_by_bytes_and_taken_once():
     ours, theirs = connected()
-    ours.shape(SERVER, 8e6, 0.0)
-    now_s = 0.0
+    now_s = 1.0
     for rate_bps, nbytes in ((8e6, 400_000), (32e6, 400_000)):
         ours.shape(SERVER, rate_bps, now_s)
         ours.push(SERVER, encode(BATCH, [array(nbytes)]), now_s)
@@ -322,6 +321,27 @@ def test_rates_are_weighted_by_bytes_and_taken_once():
     assert theirs[7].total_in.take() == pytest.approx(mean, rel=0.02)
     assert ours[SERVER].total_out.take() == pytest.approx(mean, rel=0.02)
     assert theirs[7].total_in.take() is None
+
+
+@pytest.mark.parametrize("queued_ahead", [True, False])
+def test_both_ends_know_the_rate_of_a_paced_train(queued_ahead):
+    ours, theirs = connected()
+    ours.shape(SERVER, 8e6, 1.0)
+    now_s = 1.0
+    for number in range(20):
+        ours.push(SERVER, encode(BATCH, [array(30 * 1024)]), now_s)
+        while ours[SERVER].sender.queued_bytes and not (queued_ahead and number < 19):
+            exchange(ours, theirs, now_s)
+            now_s += 0.0005
+    measured = theirs[7].total_in.take()
+    assert ours[SERVER].total_out.take() == measured
+    items = [theirs.take() for _ in range(20)]
+    if not queued_ahead:
+        assert measured is None
+        assert items[-1].transfer_s == 0.0
+        return
+    assert measured == pytest.approx(8e6, rel=0.01)
+    assert items[-1].transfer_s == pytest.approx(8 * items[-1].nbytes / 8e6, rel=0.03)
 
 
 def test_a_fault_of_the_application_is_no_loss():

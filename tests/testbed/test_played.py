@@ -7,7 +7,8 @@ from adaptoff.scenario import Workload
 from adaptoff.testbed import models
 from adaptoff.testbed.cpu import Busy
 from adaptoff.testbed.played import Played
-from adaptoff.testbed.session import Session, Shapes
+from adaptoff.testbed.session import Session
+from adaptoff.testbed.shapes import Shapes
 from adaptoff.testbed.split import export_state
 
 IDLE = Busy(0.0, 0.0, 1.0)

@@ -94,6 +94,22 @@ def test_momentum_is_zero_at_the_start_of_a_round():
         assert not np.array_equal(one_round[0], state[0])
 
 
+@pytest.mark.parametrize("cut", [1, 4])
+def test_a_round_that_ended_within_a_batch_leaves_nothing_to_the_next(cut):
+    model, fresh = models.build("vgg5", 1), models.build("vgg5", 1)
+    start = [array.copy() for array in export_state(model)]
+    half = DeviceHalf(model, cut, **RATE)
+    images, _ = _batches(1)[0]
+    activations = [half.forward(images[:4]), half.forward(images[4:])]
+    half.backward(np.ones_like(activations[0]), last=False)  # and then the server went on
+    load_state(model, start)
+    load_state(fresh, start)
+    batches = _batches(2)
+    again, _ = _train(model, models.build("vgg5", 1), cut, batches)
+    alone, _ = _train(fresh, models.build("vgg5", 1), cut, batches)
+    _assert_equal(again, alone)
+
+
 def test_at_cut_0_the_inputs_travel_and_no_gradient_comes_back():
     model = models.build("vgg5", 1)
     images, labels = _batches(1)[0]

@@ -1,13 +1,18 @@
 """What the server knows of devices that were late, without sockets."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from adaptoff import cost, figures, planner
+from adaptoff.fleet import Rows
 from adaptoff.messages import FleetFigures, Row, Telemetry
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.testbed.tracker import OwnCluster, Tracker
+from adaptoff.ways import Ways
 
 SERVER_SPEED = 2.0
 LATE_ROW = Row(cut=2, opp=0)
@@ -41,7 +46,7 @@ def predicted_s(scenario: Scenario, profile: Profile, told: FleetFigures, row: R
     """Seconds of device 0 with ``row``, while the others keep theirs."""
     seen = figures.view(scenario, profile, told)
     rows = seen.state.rows
-    rows.cut[0, 0], rows.opp[0, 0] = row.cut, row.opp
+    rows.way[0, 0], rows.opp[0, 0] = row.cut, row.opp
     return float(cost.joint(seen.fleet, seen.state, rows).total_s[0, 0])
 
 
@@ -61,7 +66,7 @@ def test_the_row_that_was_late_is_the_row_in_use(
 ) -> None:
     told = after_late(tracker, 1, LATE_ROW, round_s=10.0)
     state = figures.view(scenario, profile, told).state
-    assert (state.cut[0, 0], state.opp[0, 0]) == (LATE_ROW.cut, LATE_ROW.opp)
+    assert (state.way[0, 0], state.opp[0, 0]) == (LATE_ROW.cut, LATE_ROW.opp)
     assert (told.telemetry[0].samples, told.telemetry[0].total_s) == (0, 10.0)
 
 
@@ -102,3 +107,21 @@ def test_even_when_all_are_late_something_is_learnt(
     seen = figures.view(scenario, profile, told)
     assert (cost.joint(seen.fleet, seen.state, seen.state.rows).total_s >= 19.9).all()
     assert told.round == 1
+
+
+@pytest.mark.parametrize("depth", [1, 4, 8])
+def test_a_late_pipeline_is_slowed_until_it_explains_the_round(
+    scenario: Scenario, profile: Profile, depth: int
+) -> None:
+    """Its stages do not add up: seconds less the server's would say nothing."""
+    work = replace(scenario.workload, depths=(1, 4, 8))
+    deep, row = replace(scenario, workload=work), Row(cut=1, opp=1, depth=depth)
+    made = Tracker(deep, profile, OwnCluster())
+    made.update(0, [native(0, 0, 0.64), native(1, 0, 0.64), native(2, 0, 0.16)], {}, 0.8, 0.2)
+    told = made.update(1, [native(1, 1, 0.64), native(2, 1, 0.16)], {0: row}, 20.0, 0.2)
+    prior = figures.state_of(told.prior)
+    fleet = figures.clusters_of(deep, profile, told)
+    way = Ways(profile, work).number(row)
+    rows = Rows(np.array([[way, *fleet.native().way[0, 1:]]]), fleet.native().opp)
+    at = dataclasses.replace(prior, server_speed=np.array([0.2]))
+    assert cost.joint(fleet, at, rows).total_s[0, 0] == pytest.approx(20.0, rel=0.01)

@@ -50,8 +50,8 @@ class Pipe:
         if delivery:
             self.got.append(delivery)
         if not self.lose("ack"):
-            rate_bps = delivery.rate_bps if delivery else None
-            self.sender.on_ack(Ack(1, self.receiver.expected, None, rate_bps), self.now_s)
+            measured = (delivery.rate_bps, delivery.spread_bytes) if delivery else ()
+            self.sender.on_ack(Ack(1, self.receiver.expected, None, *measured), self.now_s)
 
     def run(self, messages, until_s=600.0):
         while self.sender.acked_messages < messages and self.now_s < until_s:
@@ -116,7 +116,7 @@ def test_rate_is_bytes_after_the_first_chunk_over_their_time():
     chunks = math.ceil(delivery.nbytes / (64 * KB))
     assert delivery.spread_bytes == delivery.nbytes - 64 * KB
     assert delivery.rate_bps == pytest.approx(8 * delivery.spread_bytes / (0.01 * (chunks - 1)))
-    assert pipe.sender.rate_bps == delivery.rate_bps
+    assert pipe.sender.rate_bps == pytest.approx(delivery.rate_bps)
 
 
 def test_short_messages_give_no_rate():
@@ -125,6 +125,57 @@ def test_short_messages_give_no_rate():
     pipe.run(1)
     assert pipe.got[0].rate_bps is None
     assert pipe.sender.rate_bps is None
+
+
+def test_short_messages_in_a_row_give_a_rate():
+    pipe = Pipe()
+    for number in range(10):
+        push(pipe.sender, number, 30 * KB)
+    pipe.run(10)
+    pipe.check_got([30 * KB] * 10)
+    measured = [d for d in pipe.got if d.rate_bps]
+    assert len(measured) >= 4
+    for delivery in measured:
+        assert delivery.rate_bps == pytest.approx(8 * delivery.nbytes / 0.01)
+        assert delivery.spread_bytes >= 32 * KB
+    assert pipe.sender.rate_bps == pipe.receiver.rate_bps
+    assert pipe.sender.rate_bps == pytest.approx(measured[-1].rate_bps)
+
+
+def test_short_messages_with_pauses_give_no_rate():
+    pipe = Pipe()
+    for number in range(10):
+        push(pipe.sender, number, 30 * KB, pipe.now_s + 0.001)
+        pipe.run(number + 1)
+    assert len(pipe.got) == 10
+    assert pipe.receiver.rate_bps is None
+
+
+def test_the_wait_for_a_resend_counts_in_no_rate():
+    lost = iter([False, False, True])
+    pipe = Pipe(lose=lambda kind: kind == "chunk" and next(lost, False))
+    for number in range(3):
+        push(pipe.sender, number, 30 * KB)
+    pipe.run(3)
+    assert pipe.sender.resends == 1
+    assert pipe.receiver.rate_bps is None
+    for number in range(3, 9):
+        push(pipe.sender, number, 30 * KB, pipe.now_s)
+    pipe.run(9)
+    pipe.check_got([30 * KB] * 9)
+    assert pipe.receiver.rate_bps == pytest.approx(8 * pipe.got[-1].nbytes / 0.01)
+
+
+def test_chunks_say_when_their_message_was_queued_unless_sent_again():
+    sender = Sender(Config())
+    push(sender, 0, 70 * KB, 5.0)
+    push(sender, 1, 10 * KB, 5.25)
+    said = [sender.next_chunk().envelope(1).queued_s for _ in range(3)]
+    assert said == [0.0, 0.0, 0.25]
+    sender.on_ack(Ack(1, 1), 5.5)
+    sender.check(1e6)
+    said = [sender.next_chunk().envelope(1).queued_s for _ in range(2)]
+    assert said == [None, 0.25]
 
 
 def test_the_window_bounds_what_is_outstanding():
@@ -170,6 +221,14 @@ def test_an_acknowledgement_of_the_future_is_malformed():
     sender.next_chunk()
     with pytest.raises(Malformed):
         sender.on_ack(Ack(1, 2), 0.0)
+
+
+def test_an_acknowledgement_of_nothing_measured_says_no_rate():
+    sender = Sender(Config())
+    push(sender, 0, 10)
+    sender.next_chunk()
+    sender.on_ack(Ack(1, 1, 0, 1e13, 0), 0.0)
+    assert sender.rate_bps is None
 
 
 def test_an_old_acknowledgement_does_nothing():
