@@ -3,7 +3,7 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -127,18 +127,28 @@ def _convert(tree: dict[str, Any], source: str) -> Scenario:
     try:
         return msgspec.convert(tree, Scenario)
     except msgspec.ValidationError as error:
-        raise ScenarioError(f"{source}: {error}{_allowed(str(error))}") from None
+        raise ScenarioError(f"{source}: {error}{allowed(str(error), Scenario)}") from None
 
 
-def _allowed(message: str) -> str:
-    """Names the keys of the table in which an unknown one stood."""
-    if "unknown field" not in message:
-        return ""
+def allowed(message: str, kind: type) -> str:
+    """What a ``kind`` of table allows where msgspec complains of an unknown key or name."""
     path = message.rpartition("`$")[2].rstrip("`").replace("...", "").split(".")
-    kind: type = Scenario
-    for step in filter(None, (part.partition("[")[0] for part in path)):
+    steps = [step for step in (part.partition("[")[0] for part in path) if step]
+    for step in steps:
         kind = _TABLES.get(step, kind)
-    return f"; allowed: {', '.join(f.encode_name for f in msgspec.structs.fields(kind))}"
+    fields = {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
+    if "unknown field" in message:
+        return f"; allowed: {', '.join(fields)}"
+    if "Invalid enum value" in message and steps:
+        return f"; allowed: {', '.join(_names(fields[steps[-1]]))}"
+    return ""
+
+
+def _names(kind: Any) -> list[str]:  # noqa: ANN401
+    """Those of the literals in a type."""
+    if get_origin(kind) is Literal:
+        return [str(name) for name in get_args(kind)]
+    return [name for part in get_args(kind) for name in _names(part)]
 
 
 _TABLES: dict[str, type] = {

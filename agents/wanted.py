@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from adaptoff import config
 from adaptoff.errors import InputError
 from adaptoff.scenario import Workload
 
@@ -54,7 +55,8 @@ class Wanted:
         try:
             return msgspec.convert(levers, Workload, strict=False)
         except msgspec.ValidationError as error:
-            raise InputError(f"--depths, --codecs: {error}") from None
+            which = config.allowed(str(error), Workload)
+            raise InputError(f"--depths, --codecs: {error}{which}") from None
 
     @property
     def scales_mbps(self) -> list[tuple[float, float] | None]:

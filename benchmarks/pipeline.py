@@ -35,7 +35,7 @@ from adaptoff.commands.wires import Kind
 from adaptoff.fleet import Rows
 from adaptoff.messages import RoundReport
 from adaptoff.profile import Codec, Profile
-from adaptoff.scenario import Scenario
+from adaptoff.scenario import MAX_DEPTH, Scenario
 from adaptoff.ways import Way, Ways
 
 SCENARIO = """
@@ -202,9 +202,11 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mbps", type=float, nargs="+", default=[10.0, 50.0, 100.0])
-    parser.add_argument("--depths", type=int, nargs="+", default=[2, 4, 8])
+    depths = range(2, MAX_DEPTH + 1)
+    parser.add_argument("--depths", type=int, nargs="+", default=[2, 4, 8], choices=depths)
     parser.add_argument("--codecs", nargs="+", default=["float32"], choices=get_args(Codec))
-    parser.add_argument("--cuts", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    cuts = range(config.find_profile("vgg5").native)
+    parser.add_argument("--cuts", type=int, nargs="+", default=[1, 2, 3, 4, 5], choices=cuts)
     parser.add_argument("--batches", type=int, default=6)
     parser.add_argument("--net", default="auto", choices=get_args(Kind))
     parser.add_argument("--dilation", type=float, default=1.0)

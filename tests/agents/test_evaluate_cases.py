@@ -226,3 +226,8 @@ def test_levers_that_cannot_be_are_refused(levers: dict[str, str]) -> None:
         Wanted(**levers)
     with pytest.raises(InputError, match="not with --scenario"):
         Wanted(scenario="demo", **levers)
+
+
+def test_a_codec_that_is_none_is_told_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"'jpeg'.*; allowed: float32, float16, uint8, uint8-zstd"):
+        Wanted(codecs="uint8,jpeg")

@@ -150,7 +150,12 @@ MISTAKES = [
     ("[links.lte]", "[links.lte]\nloss = 0.6", ["<= 0.5", "$.links[...].loss"]),
     ("min_cut = 1", "alpha = 0.001", [">= 0.01", "$.workload.alpha"]),
     ("min_cut = 1", "alpha = 2000", ["<= 1000", "$.workload.alpha"]),
-    ("min_cut = 1", 'dataset = "cifar100"', ["'cifar100'", "$.workload.dataset"]),
+    (
+        "min_cut = 1",
+        'dataset = "cifar100"',
+        ["'cifar100'", "$.workload.dataset", "; allowed: digits, cifar10"],
+    ),
+    ("min_cut = 1", 'codecs = ["jpeg"]', ["'jpeg'", "$.workload.codecs", "; allowed: float32, fl"]),
     ("min_cut = 1", 'data_dir = ""', [">= 1", "$.workload.data_dir"]),
     ("relative_speed = 0.7", "relative_speed = 0.3", ["boards.fast.opps", "must ascend"]),
     ("1500, relative_speed = 1.0", "1500, relative_speed = 0.9", ["boards.fast", "end with 1.0"]),
