@@ -47,20 +47,18 @@ class Grid:
         current = cost.joint(fleet, state, state.rows)
         columns = cost.alternatives(fleet, state, table.options, current, self._facts)
         kept = table.spread(_quickest(self._group, columns.total_s), fill=False)
-        lasting = _same(table.rows, fleet.native()) | _same(table.rows, state.rows) & table.valid
-        kept |= lasting
-        if kept.sum(2).max() <= R_MAX:
-            return _packed(table, kept)
+        always = _same(table.rows, fleet.native()) | _same(table.rows, state.rows) & table.valid
+        at = _places(kept | always)
+        left = _at(Table(table.rows, kept | always), at)
+        if at.shape[2] <= R_MAX:
+            return left
         up_bytes = lookup.of_way(fleet.up_bytes, table.options)
         goals = table.spread(np.stack([columns.total_s, columns.active_j, up_bytes], -1), np.inf)
-        at = _places(kept)
-        goals, some = (np.take_along_axis(v, at[..., None], 2) for v in (goals, kept[..., None]))
-        rank = np.where(_front(goals, some[..., 0]), 1.0, 2.0) - 1 / (1 + goals[..., 0])
-        rank[np.take_along_axis(lasting, at, 2)] = 0.0
-        best = np.argsort(np.where(some[..., 0], rank, 9.0), 2, kind="stable")[..., :R_MAX]
-        chosen = np.zeros_like(kept)
-        np.put_along_axis(chosen, np.take_along_axis(at, best, 2), values=True, axis=2)
-        return _packed(table, chosen & kept)
+        goals = np.take_along_axis(goals, at[..., None], 2)
+        rank = np.where(_front(goals, left.valid), 1.0, 2.0) - 1 / (1 + goals[..., 0])
+        rank[np.take_along_axis(always, at, 2)] = 0.0
+        best = np.argsort(np.where(left.valid, rank, 9.0), 2, kind="stable")[..., :R_MAX]
+        return _at(left, np.sort(best, 2))
 
 
 def build(fleet: Fleet, state: FleetState) -> Table:
@@ -102,11 +100,10 @@ def _places(kept: Bools) -> Ints:
     return np.argsort(~kept, 2, kind="stable")[..., : kept.sum(2).max()]
 
 
-def _packed(table: Table, kept: Bools) -> Table:
-    """The rows that are ``kept`` (F, G, R)."""
-    at = _places(kept)
+def _at(table: Table, at: Ints) -> Table:
+    """The rows at the places ``at`` (F, G, n) of a table."""
     rows = Rows(*(np.take_along_axis(v, at, 2) for v in (table.rows.way, table.rows.opp)))
-    return Table(rows, np.take_along_axis(kept, at, 2))
+    return Table(rows, np.take_along_axis(table.valid, at, 2))
 
 
 def _same(table: Rows, rows: Rows) -> Bools:

@@ -96,7 +96,6 @@ class Controller:
         self.device, self.scenario, self.profile, self.policy = device, scenario, profile, policy
         self.board, self.guards = scenario.board_of(device), guards or Guards()
         self.row, self._reader = self.native, Reader(scenario, profile)
-        self._ways = Ways(profile, scenario.workload)
 
     @property
     def native(self) -> Row:
@@ -121,7 +120,7 @@ class Controller:
         seen = self._reader.view(figures)
         choice = decide(seen.fleet, seen.state, self.policy, seen.ground)
         cluster = figures.clusters[self.device]
-        row = row_at(self._ways, choice.rows, cluster)
+        row = row_at(self._reader.ways, choice.rows, cluster)
         like = self.scenario.board_of(figures.telemetry[cluster].device)
         if choice.guarded[0, cluster]:
             self.guards.act("replaced", f"round {round_}: the policy's row was out of the question")

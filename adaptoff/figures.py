@@ -33,7 +33,7 @@ class Reader:
 
     def __init__(self, scenario: Scenario, profile: Profile) -> None:
         self._scenario, self._profile = scenario, profile
-        self._ways = Ways(profile, scenario.workload)
+        self.ways = Ways(profile, scenario.workload)
         self._clusters: tuple[list[int], list[int]] | None = None
         self._fleet: Fleet
         self._ground: Ground | None = None
@@ -44,7 +44,7 @@ class Reader:
         if clusters != self._clusters:
             self._fleet = clusters_of(self._scenario, self._profile, figures)
             self._clusters = clusters
-        state = _updated(self._fleet, self._ways, figures)
+        state = _updated(self._fleet, self.ways, figures)
         self._ground = renewed(self._ground, self._fleet, state)
         return View(self._fleet, state, self._ground)
 

@@ -9,6 +9,7 @@ from adaptoff.errors import Malformed
 from adaptoff.messages import Bps, Index, Level, Seconds, Source, Struct, Text
 from adaptoff.profile import Codec
 from adaptoff.scenario import Depth
+from adaptoff.ways import AS_IS, Way
 
 PROTOCOL = 2
 MAX_BYTES = 8192
@@ -44,6 +45,11 @@ class Measured(Struct, frozen=True, kw_only=True):
     """as really used, if other than answered; so are the next two"""
     depth: Depth | None = None
     codec: Codec | None = None
+
+    @property
+    def way(self) -> Way:
+        """The one used, plain where it does not say."""
+        return Way(self.cut or 0, self.depth or 1, self.codec or AS_IS)
 
 
 class Ask(Struct, frozen=True, kw_only=True):

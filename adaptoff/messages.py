@@ -82,6 +82,11 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     pace_error: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
     """wall seconds over asked seconds of emulated compute: above 1.02 the host was overloaded"""
 
+    @property
+    def row(self) -> Row:
+        """As applied when the round started."""
+        return Row(cut=self.cut, opp=self.opp, depth=self.depth, codec=self.codec)
+
 
 class FleetFigures(Struct, frozen=True, kw_only=True):
     """What the server broadcasts after a round: enough for every device to decide alike."""

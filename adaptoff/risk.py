@@ -6,7 +6,6 @@ they moved so far. Clusters take their columns of the design by rank, the slowes
 their order does not matter.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -154,7 +153,7 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
     several_s += link_s
     several_s += columns.server_s
     if piped:
-        several_s[:] = piped(several_s)
+        several_s[:] = cost.overlapped(several_s, *piped)
     active_j = np.empty(totals_s.shape)
     active_j[-1] = columns.active_j
     np.multiply(columns.active_j - radio_w * columns.link_s, load, out=active_j[:-1])
@@ -164,8 +163,8 @@ def as_it_may_be(estimated: Outlook) -> Outlook:
 
 def _overlap(
     columns: Columns, share: Floats, up: Floats, down: Floats, load: Floats
-) -> Callable[[Floats], Floats] | None:
-    """What makes seconds (S, V) one after another those of a pipeline; None without any.
+) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """What ``cost.overlapped`` asks for beside seconds one after another; None with no pipeline.
 
     Factors up, down and of the load (S, V); ``share`` (V,) of the weights' seconds that are up.
     """
@@ -175,8 +174,7 @@ def _overlap(
     sync_s = (up * share + down * (1 - share)) * columns.sync_s
     links_s = np.maximum(up * columns.uplink_s, down * columns.downlink_s)
     largest_s = np.maximum(np.maximum(pass_s * load, columns.server_s), links_s)
-    device_s = columns.device_s * load
-    return lambda total_s: cost.overlapped(total_s, largest_s, sync_s, device_s, overlap)
+    return largest_s, sync_s, columns.device_s * load, overlap
 
 
 def _factors(estimated: Outlook) -> Floats:

@@ -53,7 +53,8 @@ class Ways:
 
     def __init__(self, profile: Profile, work: Workload) -> None:
         """Raises ProfileError where the workload allows no codec that the profile knows."""
-        self._work, self.native = work, profile.native
+        self.work, self.native = work, profile.native
+        self._least = min(work.min_cut, profile.native)
         self._codecs = usable(profile, work)
         self.all = [
             Way(cut, depth, codec)
@@ -66,8 +67,7 @@ class Ways:
     @property
     def allowed(self) -> list[int]:
         """The numbers of those that ``min_cut`` leaves."""
-        least = min(self._work.min_cut, self.native)
-        return [number for number, way in enumerate(self.all) if way.cut >= least]
+        return [number for number, way in enumerate(self.all) if way.cut >= self._least]
 
     def number(self, levers: Levers) -> int:
         """Its place in ``all``; raises ValueError naming what is allowed."""
@@ -78,9 +78,8 @@ class Ways:
 
     def check(self, levers: Levers) -> None:
         """Raise ValueError, naming what is allowed, for a way that the task does not have."""
-        least = min(self._work.min_cut, self.native)
-        if not least <= levers.cut <= self.native:
-            raise ValueError(f"cut {levers.cut}: min_cut allows {least} to {self.native}")
+        if not self._least <= levers.cut <= self.native:
+            raise ValueError(f"cut {levers.cut}: min_cut allows {self._least} to {self.native}")
         self.number(levers)
 
     def _complaint(self, way: Way) -> str:
@@ -88,8 +87,8 @@ class Ways:
             return f"cut {way.cut}: 0 to {self.native} exist"
         if way.cut == self.native:
             return f"depth {way.depth}, codec {way.codec}: native has depth 1 and float32"
-        if way.depth not in self._work.depths:
-            allowed = ", ".join(map(str, sorted(set(self._work.depths))))
+        if way.depth not in self.work.depths:
+            allowed = ", ".join(map(str, sorted(set(self.work.depths))))
             return f"depth {way.depth}: allowed: {allowed}"
         return f"codec {way.codec}: allowed: {', '.join(self._codecs)}"
 

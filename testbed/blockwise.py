@@ -13,6 +13,8 @@ from torch.nn.functional import cross_entropy
 from adaptoff.testbed.split import FloatArray, Labels, micro_batches
 
 Batch = tuple[FloatArray, Labels]
+Pair = tuple[float, float]
+"""seconds of the device and of the server"""
 
 
 class Chain:

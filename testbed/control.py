@@ -14,7 +14,7 @@ from adaptoff.local_messages import Answer, Ask, Measured
 from adaptoff.messages import Decision, FleetFigures, Source, Telemetry
 from adaptoff.testbed.rig import Done, Rig
 from adaptoff.wall_clock import StepWatch
-from adaptoff.ways import AS_IS, Way, Ways
+from adaptoff.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +136,8 @@ class Control:
     def _check(self, measured: Measured) -> None:
         if measured.cut is None:
             raise Malformed("measured.cut is missing: must be what was used")
-        used = Way(measured.cut, measured.depth or 1, measured.codec or AS_IS)
         try:
-            self._ways.check(used)
+            self._ways.check(measured.way)
         except ValueError as error:
             raise Malformed(f"measured: {error}") from None
 

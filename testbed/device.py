@@ -28,7 +28,7 @@ from adaptoff.policy_store import PolicyStore
 from adaptoff.power_meter import PowerMeter
 from adaptoff.scenario import Board
 from adaptoff.schedule import Schedule
-from adaptoff.testbed import codec, data, models
+from adaptoff.testbed import data, models
 from adaptoff.testbed.board import EmulatedBoard
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.device_round import PATIENCE_S, DeviceRound, Superseded
@@ -36,9 +36,9 @@ from adaptoff.testbed.keys import ClientKeys
 from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.parts import Hardware, Parts
 from adaptoff.testbed.real_board import Machine
+from adaptoff.testbed.rehearsal import rehearse
 from adaptoff.testbed.rig import Done
 from adaptoff.testbed.shaping import Shaper
-from adaptoff.testbed.split import rehearse
 from adaptoff.testbed.transfer import Config
 from adaptoff.wall_clock import StepWatch
 from adaptoff.ways import device_s, way_of
@@ -132,9 +132,7 @@ class Device:
         self._shaper = Shaper(schedule, dilation, up=True)
         if welcome.paced:
             link.shape(0, self._shaper.rate_at)
-        shape, depths = models.INPUT_SHAPE, {1, *work.depths}
-        rehearse(models.build(work.model, 0), work.batch_size, shape, depths)
-        codec.rehearse(work.codecs)
+        rehearse(work)
         self._metrics = metrics
         if metrics:
             metrics.guards(self._parts.controller.guards)

@@ -11,7 +11,7 @@ is taken for work of the link.
 
 import math
 
-from adaptoff.testbed.wire import Data
+from adaptoff.testbed.wire import LEAST_BPS, MOST_BPS, Data
 
 MIN_DISPERSION_BYTES = 32 << 10
 """fewer bytes give no rate"""
@@ -24,8 +24,6 @@ CLOCKS_S = 10.0
 ROUNDING_S = 1e-6
 RECENT_S = 0.25
 """of transfers make a rate to rely on: after a loss TCP gives nothing for a while, then much"""
-LEAST_BPS, MOST_BPS = 1.0, 1e13
-"""what an acknowledgement can say"""
 
 
 class Least:

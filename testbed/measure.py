@@ -25,7 +25,7 @@ from adaptoff import config, profile
 from adaptoff.errors import InputError
 from adaptoff.profile import Mode, Profile
 from adaptoff.testbed import data, footprint, models, surcharges
-from adaptoff.testbed.blockwise import Batch
+from adaptoff.testbed.blockwise import Batch, Pair
 from adaptoff.testbed.split import DeviceHalf, ServerHalf
 from adaptoff.testbed.split import single_thread as use_one_thread
 
@@ -35,8 +35,6 @@ LEARNING_RATE = 1e-9
 MOMENTUM = 0.9
 MOST_SURCHARGE_REPEATS = 3
 Progress = Callable[[int], None]
-Pair = tuple[float, float]
-"""seconds of the device and of the server"""
 
 
 def measure_profile(

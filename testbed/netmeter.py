@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from types import TracebackType
-from typing import IO, NamedTuple, Self, cast
+from typing import IO, NamedTuple, cast
 
 import msgspec
 
+from adaptoff.closing import Closing
 from adaptoff.testbed.network import Network
 
 PORT = 5001
@@ -32,7 +32,7 @@ def goodput_bps(arrivals: list[Arrival]) -> float:
     return 8 * (last.total_bytes - first.total_bytes) / (last.at_s - first.at_s)
 
 
-class Transfer:
+class Transfer(Closing):
     """``nbytes`` on their way between two nodes of a network, until its block ends."""
 
     def __init__(self, network: Network, sender: int, receiver: int, nbytes: int) -> None:
@@ -55,14 +55,7 @@ class Transfer:
         self._sender.wait(PATIENCE_S)
         return arrivals
 
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
         """Both ends end, whatever has arrived."""
         for end in (self._sender, self._receiver):
             end.kill()

@@ -16,7 +16,6 @@ from adaptoff.local_messages import Measured
 from adaptoff.messages import Decision, Telemetry
 from adaptoff.power_meter import PowerMeter
 from adaptoff.protocols import Board
-from adaptoff.ways import AS_IS
 
 MOST_S = 1e7
 """of any time that is told"""
@@ -59,11 +58,11 @@ class Rig:
         return Telemetry(
             device=device,
             round=round_,
-            cut=told.cut or 0,
+            cut=told.way.cut,
             opp=opp,
             opp_left=self.board.opp_left,
-            depth=told.depth or 1,
-            codec=told.codec or AS_IS,
+            depth=told.way.depth,
+            codec=told.way.codec,
             samples=told.samples,
             device_s=told.device_s,
             uplink_s=told.uplink_s,

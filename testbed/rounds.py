@@ -13,18 +13,19 @@ from adaptoff.messages import FleetFigures, RoundReport, RoundStart, Row, RunRou
 from adaptoff.profile import Profile
 from adaptoff.scenario import Scenario
 from adaptoff.schedule import Schedule
-from adaptoff.testbed import codec, data, federate, models
+from adaptoff.testbed import data, federate, models
 from adaptoff.testbed.cpu import PacedCpu
 from adaptoff.testbed.link import Link, Received
 from adaptoff.testbed.orders import row_of
 from adaptoff.testbed.played import Played
+from adaptoff.testbed.rehearsal import rehearse
 from adaptoff.testbed.server_round import ServerRound
 from adaptoff.testbed.session import Session
 from adaptoff.testbed.shapes import Shapes
 from adaptoff.testbed.shaping import Pacing, Shaping
-from adaptoff.testbed.split import export_state, load_state, rehearse
+from adaptoff.testbed.split import export_state, load_state
 from adaptoff.testbed.tracker import Clusterer, Tracker
-from adaptoff.ways import server_s, way_of
+from adaptoff.ways import Ways, server_s, way_of
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,10 @@ class Rounds:
         work = scenario.workload
         self._scenario, self._profile, self._link = scenario, profile, link
         self._dilation, self._clusterer = dilation, clusterer
-        self._schedules = schedule.of_devices(scenario)
+        self._schedules, self._ways = schedule.of_devices(scenario), Ways(profile, work)
         self._shaping = shaping(self._schedules, dilation)
         self._cpu = PacedCpu(scenario.server.speed, dilation, sleep=link.nap)
-        shape, depths = models.INPUT_SHAPE, {1, *work.depths}
-        rehearse(models.build(work.model, 0), work.batch_size, shape, depths)
-        codec.rehearse(work.codecs)
+        rehearse(work)
         self._test = data.load(work.dataset, work.data_dir)[1]
         self.restart(seed=0)
         self.rewind(seed=0)
@@ -125,7 +124,7 @@ class Rounds:
 
     def _session(self, device: int) -> Session:
         work, n_opps = self._scenario.workload, len(self._scenario.board_of(device).opps)
-        return Session(device, n_opps, models.build(work.model, 0), self._shapes, work)
+        return Session(device, n_opps, models.build(work.model, 0), self._shapes, self._ways)
 
     def _server_work_s(self, row: Row) -> float:
         return server_s(self._profile, way_of(row), self._scenario.workload.batch_size)

@@ -1,6 +1,6 @@
 """The server's side of one device in one round: checks what it says, trains its half."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from adaptoff.testbed.split import (
     state_specs,
 )  # fmt: skip
 from adaptoff.testbed.turns import FIRST, Place
-from adaptoff.ways import AS_IS
+from adaptoff.ways import Ways
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Pace = Callable[[Row, float], AbstractContextManager[object]]
@@ -37,7 +37,7 @@ class Session:
     n_opps: int
     model: nn.Sequential
     shapes: Shapes
-    workload: Workload
+    ways: Ways
     decision: Decision | None = None
     telemetry: Telemetry | None = None
     state: State | None = None
@@ -58,9 +58,9 @@ class Session:
         return self.decision.row if self.decision else None
 
     @property
-    def native(self) -> int:
-        """The cut at which the server has nothing to do."""
-        return len(self.model)
+    def workload(self) -> Workload:
+        """What is trained."""
+        return self.ways.work
 
     def begin(self, decision: Decision, start: State) -> State:
         """Take the global weights ``start``; returns the device's part of them."""
@@ -68,7 +68,7 @@ class Session:
         _require(decision.device == self.device, f"a decision for device {decision.device}")
         _require(row.opp < self.n_opps, f"OPP {row.opp}: {self.n_opps} exist")
         _require(self.decision is None, "a second decision in a round")
-        _check_way(row, self.native, work)
+        self._check(row)
         load_state(self.model, start)
         self.decision = decision
         self._half = ServerHalf(self.model, row.cut, work.learning_rate, work.momentum)
@@ -82,7 +82,7 @@ class Session:
         row = self._row()
         in_order = place == self._next and place.batch == self.batches < self.workload.batches
         complaint = f"part {place.part} of batch {place.batch} out of order"
-        _require(row.cut < self.native and in_order, complaint)
+        _require(row.cut < self.ways.native and in_order, complaint)
         nbytes, most = sum(a.nbytes for a in arrays), self.shapes.most_bytes(row, place.part)
         _require(nbytes <= most, f"{nbytes} bytes of activations, at most {most}")
         self._next = place.after(row.depth)
@@ -106,7 +106,7 @@ class Session:
     def finish(self, cut: int, arrays: list[Array]) -> None:
         """Join the device's new weights with the server's."""
         _require(cut == self._row().cut, "weights of another cut than decided")
-        done = self.batches == self.workload.batches or cut == self.native
+        done = self.batches == self.workload.batches or cut == self.ways.native
         _require(done, "weights before the last batch")
         joined = [*arrays, *export_state(self.model[cut:])]
         specs = [(spec.dtype, tuple(spec.shape)) for spec in state_specs(self.model)]
@@ -116,35 +116,25 @@ class Session:
     def report(self, seen: Telemetry) -> None:
         """Take the telemetry, if it is of this device, its row and all of its samples."""
         _require(self.state is not None, "telemetry before the weights")
-        row = Row(cut=seen.cut, opp=seen.opp, depth=seen.depth, codec=seen.codec)
-        mine = seen.device == self.device and row == self.row
+        mine = seen.device == self.device and seen.row == self.row
         _require(mine, "telemetry of another device or row")
         samples = self.workload.batches * self.workload.batch_size
         _require(seen.samples == samples, f"{seen.samples} samples, {samples} were to be trained")
         self.telemetry = seen
 
+    def _check(self, row: Row) -> None:
+        try:
+            self.ways.check(row)
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+        # BatchNorm cannot train on a single sample
+        samples = self.workload.batch_size
+        _require(2 * row.depth <= samples, f"depth {row.depth}: a batch has {samples} samples")
+
     def _row(self) -> Row:
         if self.row is None:
             raise Malformed("a round's work before its decision")
         return self.row
-
-
-def _check_way(row: Row, native: int, work: Workload) -> None:
-    least, depth = min(work.min_cut, native), row.depth
-    _require(row.cut <= native, f"cut {row.cut}: the model allows 0 to {native}")
-    _require(row.cut >= least, f"cut {row.cut}: the scenario's min_cut is {work.min_cut}")
-    if row.cut == native:
-        _require(depth == 1 and row.codec == AS_IS, "nothing travels at the native cut")
-        return
-    _require(depth in work.depths, f"depth {depth}: the scenario allows {_listed(work.depths)}")
-    # BatchNorm cannot train on a single sample
-    _require(2 * depth <= work.batch_size, f"depth {depth}: a batch has {work.batch_size} samples")
-    allowed = f"the scenario allows {_listed(work.codecs)}"
-    _require(row.codec in work.codecs, f"codec {row.codec}: {allowed}")
-
-
-def _listed(allowed: Iterable[object]) -> str:
-    return ", ".join(map(str, allowed))
 
 
 def _require(fine: bool, complaint: str) -> None:

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from adaptoff.profile import Codec, CodecCosts, Coded, Profile
 from adaptoff.testbed import blockwise
-from adaptoff.testbed.blockwise import Batch
+from adaptoff.testbed.blockwise import Batch, Pair
 from adaptoff.testbed.codec import decode, encode
 from adaptoff.testbed.split import FloatArray
 
 PARTS = 4
 """micro-batches that a batch is split into, to be compared with the whole"""
-Pair = tuple[float, float]
 
 
 def added(found: Profile, model: nn.Sequential, batch: Batch, repeats: int) -> Profile:

@@ -129,7 +129,7 @@ def _unmeasured(last: Telemetry, row: Row | None, round_: int, round_s: float) -
 
     A device whose row is not known is taken to have kept its last one.
     """
-    row = row or Row(cut=last.cut, opp=last.opp, depth=last.depth, codec=last.codec)
+    row = row or last.row
     none = dict.fromkeys(("device_s", "uplink_s", "server_s", "downlink_s", "sync_s"), 0.0)
     return msgspec.structs.replace(
         last,

@@ -19,9 +19,8 @@ class Place(NamedTuple):
 
     def after(self, depth: int) -> "Place":
         """The next one of a round with ``depth`` parts a batch."""
-        return (
-            Place(self.batch, self.part + 1) if self.part + 1 < depth else Place(self.batch + 1, 0)
-        )
+        batches, part = divmod(self.part + 1, depth)
+        return Place(self.batch + batches, part)
 
 
 FIRST = Place(0, 0)

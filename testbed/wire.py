@@ -34,8 +34,8 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Session = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 SinceFirst = Annotated[float, Meta(ge=0, le=1e9)]
 """seconds since the session's first message was queued"""
-LinkRate = Annotated[float, Meta(ge=1, le=1e13)]
-"""bit/s"""
+LEAST_BPS, MOST_BPS = 1.0, 1e13
+LinkRate = Annotated[float, Meta(ge=LEAST_BPS, le=MOST_BPS)]
 
 
 @dataclass(frozen=True)

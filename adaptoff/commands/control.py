@@ -29,7 +29,7 @@ from adaptoff.testbed.keys import ClientKeys
 from adaptoff.testbed.local_socket import LocalSocket
 from adaptoff.testbed.lone_fleet import LoneFleet
 from adaptoff.testbed.rig import Rig
-from adaptoff.ways import Way
+from adaptoff.ways import way_of
 
 if TYPE_CHECKING:
     from adaptoff.metrics import DeviceMetrics
@@ -108,8 +108,7 @@ def _serve(asked: LocalSocket, control: Control, fleet: Fleet, here: Here) -> No
 
 
 def _tell(control: Control, said: Answer, here: Here) -> None:
-    way = Way(said.cut, said.depth, said.codec)
-    notify.status(f"round {said.round}: cut {way}, OPP {said.opp}: {said.reason}")
+    notify.status(f"round {said.round}: cut {way_of(said)}, OPP {said.opp}: {said.reason}")
     if here.metrics and control.done:
         here.metrics.round(*control.done)
     if here.json:

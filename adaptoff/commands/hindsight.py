@@ -30,11 +30,14 @@ def constant_rows(scenario: Scenario, profile: Profile, *, each: bool) -> Rows:
     """Rows (1, n_devices); fastest OPP, since only time counts here."""
     fleet = fleets.of_devices(profile, scenario)
     ways = Ways(profile, scenario.workload).allowed
-    options = [np.full(fleet.shape, way) for way in ways]
-    options = sorted(options, key=lambda way: _mean_round_s(fleet, scenario, way))
+
+    def mean_round_s(way: fleets.Ints) -> float:
+        return float(np.mean(cost.round_s(*_rounds(fleet, scenario, way))))
+
+    best, *others = sorted((np.full(fleet.shape, way) for way in ways), key=mean_round_s)
     if each:
-        options = [_descend(fleet, scenario, start, ways) for start in options[:STARTS]]
-    best = min(options, key=lambda way: _mean_round_s(fleet, scenario, way))
+        starts = [best, *others][:STARTS]
+        best = min((_descend(fleet, scenario, way, ways) for way in starts), key=mean_round_s)
     return Rows(best, fleet.native().opp)
 
 
@@ -45,10 +48,6 @@ def _descend(fleet: Fleet, scenario: Scenario, way: fleets.Ints, ways: list[int]
             options = [np.where(mine, option, way) for option in ways]
             way = min(options, key=lambda option: _total_s(fleet, scenario, option))
     return way
-
-
-def _mean_round_s(fleet: Fleet, scenario: Scenario, way: fleets.Ints) -> float:
-    return float(np.mean(cost.round_s(*_rounds(fleet, scenario, way))))
 
 
 def _total_s(fleet: Fleet, scenario: Scenario, way: fleets.Ints) -> float:

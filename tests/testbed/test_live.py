@@ -39,6 +39,7 @@ from adaptoff.testbed.server import Server
 from adaptoff.testbed.session import Session, Shapes
 from adaptoff.testbed.split import State, export_state, load_state, single_thread, train_unsplit
 from adaptoff.testbed.tracker import Clusterer, OwnCluster
+from adaptoff.ways import Ways
 from tests.envs.contract import check_backend
 
 SEED = 5
@@ -341,7 +342,9 @@ def test_a_device_that_left_may_come_back(bereaved: Bed) -> None:
 def test_telemetry_that_cannot_be_true_is_refused(lie: dict[str, int]) -> None:
     work = scenario().workload
     model = models.build(work.model, 0)
-    session = Session(0, 2, model, Shapes(model, work.batch_size), work)
+    session = Session(
+        0, 2, model, Shapes(model, work.batch_size), Ways(config.find_profile(work.model), work)
+    )
     start = export_state(models.build(work.model, 1))
     weights = session.begin(
         Decision(device=0, round=1, row=Row(cut=7, opp=1), source="policy"), start
@@ -371,7 +374,9 @@ def telemetry(**told: int) -> Telemetry:
 def test_decisions_outside_the_tables_are_refused(row: Row) -> None:
     work = scenario().workload
     model = models.build(work.model, 0)
-    session = Session(0, 2, model, Shapes(model, work.batch_size), work)
+    session = Session(
+        0, 2, model, Shapes(model, work.batch_size), Ways(config.find_profile(work.model), work)
+    )
     decision = Decision(device=0, round=1, row=row, source="policy")
     with pytest.raises(Malformed):
         session.begin(decision, export_state(model))

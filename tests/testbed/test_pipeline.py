@@ -218,8 +218,9 @@ def test_an_answer_out_of_order_ends_the_round() -> None:
 
 def session(row: Row, device: int = 0, work: Workload = WORK) -> Session:
     made = Session(
-        device, 1, models.build("vgg5", 0), Shapes(models.build("vgg5", 0), work.batch_size), work
-    )
+        device, 1, models.build("vgg5", 0), Shapes(models.build("vgg5", 0), work.batch_size),
+        Ways(config.find_profile("vgg5"), work),
+    )  # fmt: skip
     made.begin(Decision(device=device, round=1, row=row, source="server"), fresh("vgg5"))
     return made
 
@@ -313,9 +314,9 @@ def test_parts_of_another_size_kind_or_codec_change_no_weight(arrays: list[Array
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (Row(cut=2, opp=0, depth=2), "depth 2: the scenario allows"),
+        (Row(cut=2, opp=0, depth=2), "depth 2: allowed: 1, 3, 4"),
         (Row(cut=2, opp=0, depth=4), "depth 4: a batch has 6 samples"),
-        (Row(cut=2, opp=0, codec="float16"), "codec float16: the scenario allows"),
+        (Row(cut=2, opp=0, codec="float16"), "codec float16: allowed: float32, uint8"),
         (Row(cut=7, opp=0, depth=3), "native"),
         (Row(cut=7, opp=0, codec="uint8"), "native"),
     ],
@@ -323,6 +324,13 @@ def test_parts_of_another_size_kind_or_codec_change_no_weight(arrays: list[Array
 def test_ways_that_the_scenario_does_not_have_are_refused(row: Row, complaint: str) -> None:
     with pytest.raises(Malformed, match=complaint):
         session(row, work=replace(WORK, depths=(1, 3, 4)))
+
+
+def test_a_codec_that_the_task_leaves_out_is_refused_though_the_scenario_names_it() -> None:
+    """Nothing says what it costs there: figures that hold it could not be read."""
+    work = replace(WORK, max_accuracy_drop=0.0, codecs=("float32", "float16"))
+    with pytest.raises(Malformed, match="codec float16: allowed: float32"):
+        session(Row(cut=2, opp=0, codec="float16"), work=work)
 
 
 @pytest.mark.parametrize("lie", [{"depth": 1}, {"codec": "uint8"}])

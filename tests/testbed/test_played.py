@@ -2,6 +2,7 @@
 
 import pytest
 
+from adaptoff import config
 from adaptoff.messages import Telemetry
 from adaptoff.scenario import Workload
 from adaptoff.testbed import models
@@ -10,6 +11,7 @@ from adaptoff.testbed.played import Played
 from adaptoff.testbed.session import Session
 from adaptoff.testbed.shapes import Shapes
 from adaptoff.testbed.split import export_state
+from adaptoff.ways import Ways
 
 IDLE = Busy(0.0, 0.0, 1.0)
 
@@ -21,7 +23,7 @@ def played(device_s: float, pace_error: float, total_s: float, server: Busy = ID
         downlink_s=0.0, sync_s=0.0, total_s=total_s, up_bps=None, down_bps=None, temp_c=30.0,
         energy_j=1.0, energy_source="modelled", pace_error=pace_error,
     )  # fmt: skip
-    session = Session(0, 1, model, Shapes(model, 4), Workload())
+    session = Session(0, 1, model, Shapes(model, 4), Ways(config.find_profile("vgg5"), Workload()))
     session.telemetry, session.state = seen, export_state(model)
     return Played({0: session}, total_s, server)
 
